@@ -126,8 +126,8 @@ def _count(metrics: Metrics, context: ExceptionContext) -> None:
 logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
-"""One background task: runs until cancelled; its end, however it comes, is the service's end. Work of the
-leader (`run_as_leader`) does not end by an error: it is begun anew, and one Airflow's trouble is not the
+"""A background task, which runs until cancelled. Its end, however it comes, is the service's end. The work
+of a leader (`run_as_leader`) does not end by an error: it begins anew, and one Airflow's trouble is not the
 others'."""
 
 
@@ -138,13 +138,13 @@ class Parts:
     services: Services
     database: Database
     work: dict[str, Work]
-    """In the order of starting; they stop in the other order, the writer of the log last."""
+    """The tasks in the order of starting. They stop in the reverse order, the writer of the log last."""
     airflows: list[AirflowApi]
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """What all the rest stands on."""
+    """The parts that all others use."""
 
     settings: Settings
     clock: Clock
@@ -159,7 +159,7 @@ class _Ground:
 
 
 def assemble(settings: Settings, clock: Clock, environment: Mapping[str, str]) -> Parts:
-    """Raises SettingsError where the settings, or the rules file, cannot be used."""
+    """Assemble the parts. Raises SettingsError if the settings or the rules file cannot be used."""
     ground = _ground(settings, clock)
     database, metrics, apis, wakes = ground.database, ground.metrics, ground.apis, ground.wakes
     renderer = Renderer(
@@ -329,7 +329,8 @@ def _reconciler(ground: _Ground, ingest: Ingest, deployment: str) -> Reconciler:
 
 
 def _watches(ground: _Ground, ingest: Ingest, handles: Sequence[ReconcilerHandle], rules: LiveRules) -> Work:
-    """Made anew each time that this replica becomes the leader: what the last one knew is of the past."""
+    """Return the work of the watches.
+    They are made anew with each term as the leader, because earlier knowledge is outdated."""
     watched = [
         WatchedAirflow(api, handle.status) for api, handle in zip(ground.apis.values(), handles, strict=True)
     ]
@@ -405,12 +406,12 @@ def create_app(
     environment: Mapping[str, str] = MappingProxyType({}),
     is_migrated: bool = False,
 ) -> FastAPI:
-    """The service. Its background work runs while the app's lifespan is open. Raises SettingsError.
+    """Return the service.
+    Its background work runs while the app's lifespan is open. Raises SettingsError.
 
-    `environment` is what the rules file may name. `on_fatal` is told when a background task has died: the
-    process must then end, because a monitor that serves pages and sends no mail looks healthy and is not.
-    `is_migrated`: the caller has brought the database to this release's schema.
-    """
+    `environment` holds what the rules file may name. `on_fatal` is called when a background task has died.
+    The process must then end, because a monitor that serves pages and sends no mail looks healthy and is
+    not. `is_migrated` says that the caller has brought the database to this release's schema."""
     parts = assemble(settings, clock, environment)
     services = parts.services
 
@@ -442,7 +443,7 @@ def create_app(
 
 
 def start_background(name: str, run: Work, on_fatal: Callable[[str], None]) -> "asyncio.Task[None]":
-    """Run background work as a named task; `on_fatal` is told when it ends before it is cancelled."""
+    """Run background work as a named task. `on_fatal` is called if it ends before it is cancelled."""
 
     async def run_guarded() -> None:
         try:

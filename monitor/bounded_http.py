@@ -21,7 +21,8 @@ from monitor.errors import WindsockError
 
 PIECE = 64 * 1024  # bytes unpacked at a time
 ACCEPT = {"Accept-Encoding": "gzip"}
-"""The header of a client whose answers are read here; a packing that it does not name is not read."""
+"""The header of a client whose answers this module reads. A packing that the header does not name is not
+read."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are this machine: no proxy is asked for them, and what goes there needs no TLS."""
 _NOT_PACKED = ("", "identity")
@@ -71,7 +72,7 @@ async def _watch_head(request: httpx.Request) -> None:
 
 
 async def _notice(event: str, _: Any) -> None:
-    """What httpcore says of a request, in the task that reads its answer."""
+    """Take note of httpcore's progress with a request, in the task that reads its answer."""
     part, _, stage = event.rpartition(".")
     if part.endswith("receive_response_headers"):
         _head.set(_Head() if stage == "started" else None)
@@ -130,7 +131,7 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     async for packed in response.aiter_raw():
         for piece in _decompress(unpacking, packed):
             yield piece
-            # What came at once may unpack to a thousand pieces: others have their turn.
+            # What came at once may unpack to a thousand pieces, so others have their turn.
             await asyncio.sleep(0)
     if not unpacking.eof:
         raise UnreadableBody("it ends before it is unpacked")

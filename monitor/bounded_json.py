@@ -8,27 +8,29 @@ eleven million objects, which take three seconds and 800 MiB of memory.
 import json
 from typing import Any
 
-MAX_VALUES = 100_000  # 20 ms and 10 MiB; a batch of 500 events has 20,000, Airflow's page of 100 tasks 5,000
+MAX_VALUES = 100_000  # 20 ms and 10 MiB: a batch of 500 events has 20,000, Airflow's page of 100 tasks 5,000
 MAX_DEPTH = (
     500  # levels: Python's own readers and writers give up near 1,000, or before where the stack is deep
 )
 _SIGNS = (",", "[", "{")
-"""One of them stands before each value but a text's only one. Those within texts are counted too."""
+"""The characters of which one stands before each value, except a text's only value. Those within texts are
+counted too."""
 _BYTES = tuple(sign.encode() for sign in _SIGNS)
 
 
 class TooMuch(ValueError):
-    """It may be JSON, and is more than its reader takes."""
+    """The text may be JSON, and is more than its reader takes."""
 
 
 class TooManyValues(TooMuch):
-    """It holds too many values."""
+    """The text holds too many values."""
 
 
 def loads(text: bytes | str, most: int = MAX_VALUES) -> Any:
-    """Decode it. Raises ValueError where it is no JSON; TooManyValues if it may hold more than `most` values,
-    TooMuch if it is nested too deeply or holds a number with too many digits. Nothing else, RecursionError
-    included."""
+    """Decode JSON.
+    Raises ValueError if the text is no JSON, TooManyValues if it may hold more than `most` values, and
+    TooMuch if it is nested too deeply or holds a number with too many digits. No other error is raised, not
+    even RecursionError."""
     values = sum(map(text.count, _BYTES)) if isinstance(text, bytes) else sum(map(text.count, _SIGNS))
     if values > most:
         raise TooManyValues(f"it holds more than {most} values")

@@ -8,4 +8,5 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
+    """Return the present in UTC."""
     return datetime.now(timezone.utc)

@@ -1,14 +1,13 @@
 """The background tasks: their wake signals, their repetition, and their orderly end.
 
 `WakeSignal` counts wakings, so a waiter that was busy during a waking does not sleep through it. Waking is
-for latency; every loop polls as well, for correctness.
+for latency. Every loop polls as well, for correctness.
 
 `end` cancels tasks again until all have ended, because until Python 3.12 asyncio may lose a cancellation.
-`first_of` runs works side by side until the first of them ends. `repeat_look` looks again and again, even
+`first_of` runs works in parallel until the first of them ends. `repeat_look` looks again and again, even
 after a look that failed.
 
-`FairThreads` lets several users share a few threads, so that nobody's long work keeps the others waiting.
-"""
+`FairThreads` lets several users share a few threads, so that no user's long work keeps the others waiting."""
 
 import asyncio
 import logging
@@ -36,7 +35,8 @@ class WakeSignal:
 
     @property
     def count(self) -> int:
-        """Read this before looking for work; hand it to wait() afterwards."""
+        """The number of wakings.
+        Callers read it before they look for work, and hand it to wait() afterwards."""
         return self._count
 
     def set(self) -> None:
@@ -50,7 +50,7 @@ class WakeSignal:
         if self._count != seen:
             return True
         # Not asyncio.wait_for: until Python 3.12 it loses a cancellation that comes together with the waking,
-        # and the loop that was told to end would go on for ever.
+        # and the cancelled loop would go on for ever.
         waking = asyncio.ensure_future(self._event.wait())
         try:
             woken, _ = await asyncio.wait({waking}, timeout=timeout)
@@ -79,10 +79,11 @@ async def end(tasks: Iterable["asyncio.Task[Any]"], again: float = AGAIN_SECONDS
 
 
 async def first_of(*works: Awaitable[Any]) -> None:
-    """Do them side by side until one ends, then end the others; its error is raised.
+    """Run the works in parallel until one ends, then end the others.
+    Raises that one's error.
 
-    Not gather: that hands a cancellation on, and whoever is tidying up would be cancelled once more.
-    """
+    This is not gather, because gather hands a cancellation on, and a work that is tidying up would be
+    cancelled once more."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -95,16 +96,17 @@ async def first_of(*works: Awaitable[Any]) -> None:
 LONGEST_WAIT = 120.0  # seconds between looks that fail by a defect: each writes a traceback to the log
 
 OnDefect = Callable[[Exception], object]
-"""Is told of each error that is a mistake in the monitor; a database that is away is none."""
+"""A function that is called with each error that is a defect of the monitor. An unavailable database is no
+defect."""
 
 
 async def repeat_look(
     look: Callable[[], Awaitable[None]], seconds: float, failure: str, on_defect: OnDefect
 ) -> None:
-    """Look every so many seconds until cancelled. `failure` says in the log what a failed look has not done.
+    """Look every so many seconds until cancelled.
+    `failure` is the log's text about a failed look.
 
-    After a defect the wait doubles until a look succeeds.
-    """
+    After a defect the wait doubles until a look succeeds."""
     wait = seconds
     while True:
         await asyncio.sleep(wait)
@@ -122,7 +124,7 @@ async def repeat_look(
 
 
 MAX_WAITING = 50  # works of one user that wait for a thread: more than a pool of connections sends at once
-WAIT_SECONDS = 10.0  # for a thread: whoever still waits for an answer by then has mostly asked again
+WAIT_SECONDS = 10.0  # for a thread: a client that still waits by then has mostly asked again
 
 
 class Overloaded(Exception):
@@ -134,11 +136,10 @@ class Overloaded(Exception):
 
 
 class FairThreads:
-    """Threads of a pool that several users share: `total` of them, and `share` of them for one user.
+    """The threads of a pool that several users share: `total` of them, and `share` of them for one user.
 
-    Each user's work waits in a queue of its own, and the queues take turns: a free thread goes to whoever
-    waited longest among at most `share` works of each user.
-    """
+    Each user's work waits in a queue of its own, and the queues take turns. A free thread goes to the work
+    that waited longest among at most `share` works of each user."""
 
     def __init__(self, pool: ThreadPoolExecutor, total: int, share: int) -> None:
         self._pool = pool
@@ -153,9 +154,12 @@ class FairThreads:
         stop: Callable[[], object] | None = None,
         patience: float | None = WAIT_SECONDS,
     ) -> T:
-        """Run the function for a user. If the caller is cancelled, `stop` is called in another thread; the
-        function keeps its thread until it ends. `patience`: seconds to wait for a thread; None: any time, and
-        however many wait. Raises Overloaded."""
+        """Run the function for a user.
+        Raises Overloaded.
+
+        If the caller is cancelled, `stop` is called in another thread, and the function keeps its thread
+        until it ends. `patience` is the seconds to wait for a thread, or None for any time, however many
+        wait."""
         limiters = (self._limiter(whose, self._share), self._all)
         if patience is not None and limiters[0].statistics().tasks_waiting >= MAX_WAITING:
             raise Overloaded(is_too_many=True)
@@ -174,14 +178,14 @@ class FairThreads:
     async def run_patiently(
         self, whose: str, function: Callable[[], T], stop: Callable[[], object] | None = None
     ) -> T:
-        """Run the function when no other of these is under way for the user, however long that takes: the
-        user's share is never all taken by them. For works that are bounded elsewhere."""
+        """Run the function once the user has no other such work under way.
+        So these works never take all of the user's share. They have to be bounded elsewhere."""
         async with self._limiter(f"patiently {whose}", 1):
             return await self.run(whose, function, stop, patience=None)
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:
-        """Wait until the works under way have ended; none begins in the block."""
+        """Wait until the works under way have ended. No work begins in the block."""
         pauses: list[object] = []
         try:
             while len(pauses) < self._all.total_tokens:
@@ -201,7 +205,7 @@ class FairThreads:
 
 
 async def _acquire(limiters: Iterable[CapacityLimiter], work: object, patience: float | None) -> None:
-    """Raises Overloaded."""
+    """Take a token of each limiter for the work. Raises Overloaded."""
     acquired = []
     try:
         with fail_after(patience):

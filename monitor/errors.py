@@ -1,4 +1,4 @@
-"""The errors that cross modules; each message names the field, the value and the remedy."""
+"""The errors that cross modules. Each message names the field, the value and the remedy."""
 
 
 class WindsockError(Exception):
@@ -6,7 +6,7 @@ class WindsockError(Exception):
 
 
 class SettingsError(WindsockError):
-    """A setting is missing or wrong; the service does not start."""
+    """A setting is missing or wrong, so the service does not start."""
 
 
 class EventError(WindsockError):
@@ -18,15 +18,15 @@ class CursorError(WindsockError):
 
 
 class AirflowError(WindsockError):
-    """Airflow could not be asked, or answered with an error."""
+    """An error of Airflow, or of the attempt to ask it."""
 
 
 class AirflowAnswerTooLong(AirflowError):
-    """The answer is more than the monitor reads; one about less may not be."""
+    """The answer is more than the monitor reads. An answer about less may not be."""
 
 
 class AirflowUnreachable(AirflowError):
-    """No answer, or one that says "later": try again."""
+    """No answer, or one that says "later". The caller may try again."""
 
 
 class AirflowRefused(AirflowError):
@@ -34,12 +34,12 @@ class AirflowRefused(AirflowError):
 
 
 class AirflowNotFound(AirflowError):
-    """Airflow's own word that it does not know this run, task or DAG: a 404 that names it. Any other 404 (a
-    proxy's, a wrong path's) is no answer: AirflowUnreachable."""
+    """The answer of Airflow itself that it does not know this run, task or DAG: a 404 that names it.
+    Any other 404 (a proxy's, a wrong path's) is AirflowUnreachable."""
 
 
 class AirflowUnaddressable(AirflowError):
-    """Airflow has no way to ask this about a thing of such a name, and will have none later."""
+    """A question about a name for which Airflow has no way to ask, and will have none later."""
 
 
 class BackupError(WindsockError):

@@ -25,17 +25,19 @@ MAX_DOMAIN = 255  # RFC 5321, section 4.5.3.1.2
 MAX_SENDER = 1_000  # characters of a sender's name and address: more is a mistake
 DOMAINS = 1_000  # that are kept in ASCII: a monitor's recipients
 STATE = "{state}"
-"""What a display name holds where the state of a mail's problem is to stand."""
+"""The place in a display name for the state of a mail's problem."""
 NAME = f"{STATE} · Windsock"
 """The display name of a sender without one."""
 
-# No quoted local parts, no comments, no literals: nobody has such an address, and each is a way to smuggle a
-# second one in. Letters beyond ASCII are let in (SMTPUTF8); control characters and spaces never.
+# No quoted local parts, no comments, no literals: such addresses do not occur, and each form is a way to
+# smuggle a second address in. Letters beyond ASCII are accepted (SMTPUTF8), but never control characters and
+# spaces.
 _LOCAL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+")
 _LABEL = re.compile(r"[^\W_]([\w-]*[^\W_])?")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # RFC 1123, section 2.1
 _TOLERATED = (ObsoleteHeaderDefect, NonASCIILocalPartDefect)
-"""`A. Bot <a@example.com>` lacks quotes and has one meaning; is_address looks at the local part."""
+"""The defects that are accepted. `A. Bot <a@example.com>` lacks quotes and has one meaning. is_address looks
+at the local part."""
 
 
 def is_address(text: str) -> bool:
@@ -64,11 +66,13 @@ def check_address(text: str) -> str:
 
 
 def same(address: str) -> str:
-    """Return what two spellings of an address have in common: in practice no server tells them apart."""
+    """Return an address in the form that all its spellings share.
+    In practice no server distinguishes them."""
     return address.lower()
 
 
 def domain_of(address: str) -> str:
+    """Return the address's domain."""
     return address.rpartition("@")[2].lower()
 
 
@@ -96,7 +100,7 @@ def ascii_address(address: str) -> str:
 
 @dataclass(frozen=True)
 class SenderAddress:
-    """Who sends the mails: a display name and an address."""
+    """The sender of the mails: a display name and an address."""
 
     name: str
     address: str
@@ -133,13 +137,12 @@ class SenderAddress:
         return ascii_domain(domain) or domain
 
     def header(self, state: str = "") -> str:
-        """The value of From, in ASCII unless the address needs SMTPUTF8.
+        """Return the value of From, in ASCII unless the address needs SMTPUTF8.
 
-        A name with `{state}` in it is completed by the state; any other name is fixed.
+        A name with `{state}` in it is completed by the state. Any other name is fixed.
 
-        It is complete: quoted where it has to be, and encoded (RFC 2047) without the email package's own
-        folding, which loses the quotes of long names in some versions of Python.
-        """
+        The value is complete: quoted if needed, and encoded (RFC 2047) without the email package's own
+        folding, which loses the quotes of long names in some versions of Python."""
         name = self.name.replace(STATE, state).strip(" ·|-") if STATE in self.name else self.name
         if name.isascii():
             local, _, domain = self.envelope.rpartition("@")

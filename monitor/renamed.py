@@ -27,14 +27,14 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 
 def require_new_names(environment: Mapping[str, str]) -> None:
-    """Raise SettingsError if a variable has an old name; it names the new one of each."""
+    """Raise SettingsError if a variable has an old name. The message has the new name of each."""
     old = sorted(name for name in environment if name.upper() in SETTINGS)
     if old:
         raise SettingsError("\n".join(f"{name}: {instead(SETTINGS[name.upper()])}" for name in old))
 
 
 def hint(error: str) -> str:
-    """Return the new name of what a template's error names by an old one; empty if it names none."""
+    """Return the new name of what a template's error names by an old one, or "" if it names none."""
     new_names = (TEMPLATE_NAMES[name] for name in _QUOTED.findall(error) if name in TEMPLATE_NAMES)
     return next((f"; it is now called {new}" for new in new_names), "")
 

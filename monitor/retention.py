@@ -27,12 +27,12 @@ from monitor.notifications.outbox import already_sent, retention
 from monitor.watches import findings
 from monitor.web.auth import rate_limit, sessions
 
-LOOK_SECONDS = 3600  # events are kept for days; an hour more does no harm
+LOOK_SECONDS = 3600  # events are kept for days, so an hour more does no harm
 LEDGER_EVERY = timedelta(days=1)  # the projections and the ledger are walked through from end to end
-PAUSE_SECONDS = 0.05  # between two batches: the writer's turn for whoever waits
+PAUSE_SECONDS = 0.05  # between two batches: the writer's turn for others who wait
 SLACK = timedelta(minutes=5)
-"""How much longer an event is kept than the reconciler looks back: a host's clock may be ahead of ours, and
-then an event is younger by its own time than by ours."""
+"""The time by which an event is kept longer than the reconciler looks back. A host's clock may be ahead of
+ours, and then an event is younger by its own time than by ours."""
 
 Sweep = Callable[[Connection, Key], SweepResult]
 
@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 
 class Retention:
-    """Keeps `days` of the log, and `ledger_days` of the rest (None: for ever). A cursor older than what the
-    log keeps gets an explicit reset."""
+    """The retention: `days` of the log, and `ledger_days` of the rest (None: for ever).
+    A cursor older than what the log keeps gets an explicit reset."""
 
     def __init__(
         self, database: Database, days: float, clock: Clock, ledger_days: float | None = None
@@ -62,6 +62,7 @@ class Retention:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
+        """Delete what is old enough. The ledger's turn comes once in LEDGER_EVERY."""
         await self.forget()
         now = self._clock()
         if self._looked is None or not self._looked <= now < self._looked + LEDGER_EVERY:
@@ -69,7 +70,7 @@ class Retention:
             self._looked = now
 
     async def forget(self) -> int:
-        """Forget every event that is old enough, and who is no more signed in; answers how many events."""
+        """Delete every event that is old enough, and ended sessions. Return the number of events."""
         now = self._clock()
         before = now - self._age - SLACK
         await self._database.write(lambda connection: sessions.forget(connection, now))
@@ -77,7 +78,7 @@ class Retention:
         return await self._all("events", lambda connection, _: _prune(connection, before))
 
     async def forget_ledger(self) -> dict[str, int]:
-        """Forget what else is old enough; answers how many rows, by what they are."""
+        """Delete what else is old enough. Return the number of rows, by what they are."""
         now, age = self._clock(), self._ledger_age
         if age is None:
             return {}
@@ -108,7 +109,8 @@ def _prune(connection: Connection, before: datetime) -> SweepResult:
 
 
 def _sweeps(before: datetime, upto: int) -> Iterator[tuple[str, Sweep]]:
-    """In this order: a run before its tasks, which go with it; a notification while its incident is known."""
+    """Yield the sweeps in order.
+    A run goes before its tasks, which go with it, and a notification while its incident is known."""
     yield "runs", lambda connection, _: state.forget_runs(connection, upto)
     yield "tasks", lambda connection, after: state.forget_tasks(connection, upto, after)
     yield "tries", lambda connection, after: state.forget_tries(connection, upto, after)

@@ -33,14 +33,14 @@ MAX_BYTES = 64 * 1024  # far above any secret: another file was meant
 
 
 def read_secrets(environment: Mapping[str, str], names: Iterable[str] = SECRETS) -> dict[str, str]:
-    """The settings that files hold, without the line end that editors put there. An empty file is as a name
-    that is not set. Raises SettingsError, which shows no secret."""
+    """Return the settings that files hold, without the line end that editors add.
+    An empty file counts as a name that is not set. Raises SettingsError, which shows no secret."""
     read = {name: _read(name, environment) for name in names}
     return {name: value for name, value in read.items() if value}
 
 
 def secrets_files(environment: Mapping[str, str]) -> dict[str, Path]:
-    """The files that secrets come from, by their settings."""
+    """Return the files that secrets come from, by their settings."""
     variables = (f"{PREFIX}{name.upper()}_FILE" for name in SECRETS)
     return {name: Path(path) for name in variables if (path := environment.get(name))}
 
@@ -78,10 +78,11 @@ logger = logging.getLogger(__name__)
 
 
 def key_at(path: Path) -> str:
-    """The key in the file, which is made where it is missing. Raises SettingsError.
+    """Return the key in the file, which is made if it is missing.
+    Raises SettingsError.
 
-    Others' rights are taken away from it. Two monitors that start at once in one home end with one key.
-    """
+    Other users' rights to the file are removed. Two monitors that start at once in one home end with one
+    key."""
     if not os.path.lexists(path):
         _make(path)
     return _read_key(path)
@@ -110,7 +111,7 @@ def _write(path: Path, text: str) -> None:
 def _read_key(path: Path) -> str:
     remedy = "delete it, and a new one is made; links in mails that were sent before then stop working"
     try:
-        # A symbolic link could lead to a file that someone else writes; a pipe would never answer.
+        # A symbolic link could lead to a file that another user writes. A pipe would never answer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
@@ -148,15 +149,16 @@ NEW_FILE_MODE = 0o600
 
 
 def open_new(file: Path) -> int:
-    """A descriptor to write a file that nobody has made before: what is there, be it a link, is removed.
-    Raises OSError."""
+    """Open a new file for writing and return its descriptor.
+    An existing file, or a link, is removed first. Raises OSError."""
     file.unlink(missing_ok=True)
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, NEW_FILE_MODE)
 
 
 ROOT = 0
 STEERING = ("windsock.yaml", "windsock.db", "link.key", "journal", "mailbox")
-"""What the monitor looks for in its home, and would take from whoever made it first."""
+"""The files that the monitor looks for in its home, and would accept from another user who made them first.
+"""
 
 
 def make_home(home: Path) -> None:
@@ -166,8 +168,8 @@ def make_home(home: Path) -> None:
 
 
 def require_own_home(home: Path) -> None:
-    """Raises SettingsError if another user could have put something into the home folder: its rules say who
-    gets mail, and its database what has happened."""
+    """Raise SettingsError if another user could have put something into the home folder.
+    The folder's rules say who gets mail, and its database what has happened."""
     paths = [home]
     if home.stat().st_mode & stat.S_IWOTH:  # anybody makes files in it, as in /tmp
         paths += [path for name in STEERING if (path := home / name).exists()]
@@ -180,8 +182,8 @@ def require_own_home(home: Path) -> None:
 
 
 def require_own_env_file(file: Path) -> None:
-    """Raises SettingsError if a file of settings, or the folder that it is in, is another user's: it says
-    where tokens and passwords are sent."""
+    """Raise SettingsError if a file of settings, or its folder, is another user's.
+    The file says where tokens and passwords are sent."""
     for path in (file, file.absolute().parent):
         if (owner := path.stat().st_uid) not in (ROOT, os.geteuid()):
             raise SettingsError(
@@ -192,8 +194,8 @@ def require_own_env_file(file: Path) -> None:
 
 
 def doubts(files: Mapping[str, Path]) -> Iterator[str]:
-    """What others may change of the files that settings name, and of the folders that those are in. These may
-    belong to whoever administrates them, so they are told of, and used."""
+    """Yield what others may change of the files that settings name, and of their folders.
+    The files may belong to an administrator, so they are mentioned and used all the same."""
     for setting, path in files.items():
         for checked in (path, path.absolute().parent):
             if checked.exists() and (fault := _fault(checked)):
@@ -202,14 +204,15 @@ def doubts(files: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _fault(path: Path) -> str | None:
-    """What lets another user than root change it; None: nothing does. A group that may write is one that
-    somebody has set up, as Kubernetes does (fsGroup)."""
+    """Return why another user than root can change the path, or None.
+    A group that may write does not count, because an administrator has set it up, as Kubernetes does
+    (fsGroup)."""
     status = path.stat()
     description = f"{path} (owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
     if status.st_uid not in (ROOT, os.geteuid()):
         return f"{description} belongs to another user than this one ({os.geteuid()})"
     is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    # An emptyDir of Kubernetes is anybody's to write, and root's; only this container has it.
+    # An emptyDir of Kubernetes can be written by all and belongs to root, but only this container has it.
     is_volume = status.st_uid == ROOT and path.is_mount()
     if status.st_mode & stat.S_IWOTH and not is_sticky and not is_volume:
         return f"{description} may be written by anybody"

@@ -1,4 +1,6 @@
-"""The settings, resolved once at the edge: only the command line's entry builds them from the environment."""
+"""The settings, resolved once at the edge.
+
+Only the command line's entry builds them from the environment."""
 
 import ipaddress
 import json
@@ -42,64 +44,68 @@ SESSION_WARNING = (
 
 
 class Settings(BaseSettings):
-    """`WINDSOCK_<NAME>` in the environment or in `.env`; the environment wins. Each secret may come from a
-    file that `WINDSOCK_<NAME>_FILE` names (secret_files)."""
+    """The settings: `WINDSOCK_<NAME>` in the environment or in `.env`.
+    The environment wins. Each secret may come from a file that `WINDSOCK_<NAME>_FILE` names (secret_files).
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="WINDSOCK_", extra="ignore", frozen=True, populate_by_name=True
     )
 
     home: Path = Path(".windsock")
-    """Where SQLite, the embedded mailbox and the rules file are."""
+    """The folder of SQLite, the embedded mailbox and the rules file."""
     config: Path | None = None
     """The rules file (docs/rules.md). Default: windsock.yaml in the home folder, where there is one."""
     host: str = "127.0.0.1"
-    """Where it listens. Any other than the loopback address needs WINDSOCK_AUTH=airflow."""
+    """The address to listen on. Any other than the loopback address needs WINDSOCK_AUTH=airflow."""
     port: int = Field(8090, ge=0, le=65535)
     """0: any free one."""
     public_url: str | None = None
-    """How people reach the monitor; for links in mail. Default: http://host:port, the port that it got."""
+    """The address at which people reach the monitor, for links in mail. Default: http://host:port, with the
+    port that it got."""
     database_url: str = ""
     """SQLAlchemy's address, such as postgresql+psycopg://user:password@host/name. Default: SQLite in the home
     folder."""
     database_pool_size: int = Field(8, ge=4, le=100)
-    """PostgreSQL: connections, some for the monitor's own work and the rest for users' requests and feeds
-    (docs/postgresql.md); two more listen and elect the leader."""
+    """The number of PostgreSQL connections: some for the monitor's own work and the rest for users' requests
+    and feeds (docs/postgresql.md). Two more connections listen and elect the leader."""
     database_statement_timeout: float = Field(30, gt=0)
     """Seconds after which PostgreSQL ends a statement, and SQLite what a page or a request reads."""
     deployment: str = Field("local", pattern=rf"^{DEPLOYMENT}$")
     """The first Airflow's name in events: what its plugin has as DEPLOYMENT."""
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """`whsec_` secrets that the first Airflow's reports are signed with; several while one is being replaced.
-    They report for its deployment alone."""
+    """The `whsec_` secrets with which the first Airflow's reports are signed. There are several while one is
+    being replaced. They report for its deployment alone."""
     auth: Literal["airflow", "none"] = "airflow"
     """airflow: people sign in with their Airflow name and password and see the DAGs that Airflow shows them
     (docs/sign-in.md). none: everybody on this machine sees everything."""
     session_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Signs session cookies and the links in mails, and seals sessions; several while one is being replaced:
-    the first one signs, any verifies. The same in all monitors on one database. Unset: cookies by a new one
-    at each start, which signs everybody out, and links by one that is kept in the home (link.key)."""
+    """The secrets that sign session cookies and the links in mails, and seal sessions. There are several
+    while one is being replaced: the first one signs, any verifies. All monitors on one database have the
+    same. If unset, cookies are signed by a new secret at each start, which signs everybody out, and links by
+    one that is kept in the home (link.key)."""
     trusted_proxies: WORDS = ()
     """Addresses and networks (CIDR) of reverse proxies: from them alone is X-Forwarded-For taken as true
     (docs/proxy.md)."""
     retention_days: float = Field(30, gt=0)
-    """How long the log keeps events: as far back as feeds can resume."""
+    """The days for which the log keeps events, which is as far back as feeds can resume."""
     ledger_retention_days: float = Field(90, gt=0)
-    """How long the rest is kept: runs and their tasks, incidents that are over, decisions, deliveries, the
-    journal of what was sent. What is shorter than retention_days counts as that."""
+    """The days for which the rest is kept: runs and their tasks, incidents that are over, decisions,
+    deliveries, the journal of what was sent. A value below retention_days counts as retention_days."""
     log_format: Literal["text", "json"] = "text"
-    """Of log lines, on stderr: text for people, or one JSON object a line."""
+    """The format of log lines, on stderr: text for people, or one JSON object a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged; `debug` is of the monitor's own lines only."""
+    """The least level that is logged. `debug` is for the monitor's own lines only."""
     traces: Literal["off", "otlp"] = "off"
-    """`otlp`: spans go to an OpenTelemetry collector; the standard OTEL_EXPORTER_OTLP_… variables name it."""
+    """With `otlp`, spans go to an OpenTelemetry collector. The standard OTEL_EXPORTER_OTLP_… variables name
+    it."""
 
     airflow_url: str | None = None
     """Airflow's address, without /api/v2. Unset: nothing is confirmed, enriched or reconciled."""
     airflow_public_url: str | None = None
-    """How people reach Airflow; for links in mail. Default: airflow_url."""
+    """The address at which people reach Airflow, for links in mail. Default: airflow_url."""
     airflow_username: str | None = None
-    """An Airflow user that may read DAGs; the role Viewer is enough."""
+    """An Airflow user that may read DAGs. The role Viewer is enough."""
     airflow_password: SecretStr | None = None
     """That user's password."""
     airflow_timeout: float = Field(10, gt=0)
@@ -113,11 +119,14 @@ class Settings(BaseSettings):
     reconcile_interval: float = Field(15, gt=0)
     """Seconds between two comparisons of Airflow with the log."""
     first_look_back_hours: float = Field(24, ge=0)
-    """How far back the first comparison with an Airflow looks. Its finds are logged; nobody is notified."""
+    """The hours that the first comparison with an Airflow looks back. Its finds are logged without a
+    notification."""
     notify_max_age_hours: float = Field(24, gt=0)
-    """Nobody is notified of what comes to be known later than this; the log and the feed have it."""
+    """The hours after which an event that becomes known late causes no notification. The log and the feed
+    have it all the same."""
     confirm_grace: float = Field(300, ge=0)
-    """Seconds that a mail waits for Airflow to confirm its event; then it goes out marked unconfirmed."""
+    """The seconds that a mail waits for Airflow to confirm its event. After that it is sent, marked
+    unconfirmed."""
 
     smtp_host: str | None = None
     """Unset: mail goes to the embedded mailbox."""
@@ -128,7 +137,7 @@ class Settings(BaseSettings):
     smtp_username: str | None = None
     """The login at the mail server."""
     smtp_password: SecretStr | None = None
-    """Its password; Gmail wants an app password."""
+    """The password of the account. Gmail wants an app password."""
     smtp_timeout: float = Field(20, gt=0)
     """Seconds for one answer of the mail server."""
     smtp_connections: int = Field(2, ge=1, le=10)
@@ -136,18 +145,18 @@ class Settings(BaseSettings):
     smtp_oauth2_token_file: Path | None = None
     """Instead of a password: a file that holds an access token, read anew at each login (XOAUTH2)."""
     smtp_oauth2_refresh_token: SecretStr | None = None
-    """Instead of a password: what access tokens are fetched with; needs a client too."""
+    """The token with which access tokens are fetched, instead of a password. It needs a client too."""
     smtp_oauth2_client_id: str | None = None
     """The client that a refresh token belongs to."""
     smtp_oauth2_client_secret: SecretStr | None = None
     """That client's secret."""
     smtp_oauth2_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 (an address, no password)
-    """Where a refresh token is turned into an access token."""
+    """The address at which a refresh token is exchanged for an access token."""
     smtp_helo: str | None = None
     """The name by which the monitor greets the mail server (EHLO): a host name, or an address such as
     [192.0.2.1]. Default: the machine's full name, or the connection's own address where it has none."""
     smtp_ca_file: Path | None = None
-    """A CA certificate to trust beside the system's, for a mail server of one's own."""
+    """A CA certificate to trust besides the system's, for a private mail server."""
     mail_from: str | None = None
     """The sender: an address, or a name and an address, such as "Data, Platform" <windsock@example.com>.
     A name with {state} in it, such as "{state} · Data Platform", shows the state of a mail's problem.
@@ -156,13 +165,14 @@ class Settings(BaseSettings):
     notification_email_to: WORDS = Field(
         (), validation_alias=AliasChoices("NOTIFICATION_EMAIL_TO", "WINDSOCK_NOTIFICATION_EMAIL_TO")
     )
-    """Who is mailed: addresses, separated by commas, semicolons or spaces."""
+    """The addresses that are mailed, separated by commas, semicolons or spaces."""
     notify_success: WORDS = ("Airflow_Lab2",)
     """Globs of the DAGs whose every success is mailed."""
     templates: Path | None = None
-    """A folder of one's own mail templates; a file in it goes before the built-in one of the same name."""
+    """A folder of your own mail templates. A file in it replaces the built-in one of the same name."""
     mailbox_smtp_port: int | None = Field(None, ge=0, le=65535)
-    """Where set: an SMTP server on the loopback address that files what it gets in the embedded mailbox."""
+    """The port of an SMTP server on the loopback address that files its mails in the embedded mailbox.
+    Unset: no such server."""
 
     @field_validator(
         "notify_success",
@@ -178,7 +188,7 @@ class Settings(BaseSettings):
     @field_validator("notification_email_to", mode="before")
     @classmethod
     def _split_addresses(cls, value: Any) -> Any:
-        """Airflow separates addresses by semicolons as well."""
+        """Split addresses at semicolons as well, as Airflow does."""
         return cls._split(value.replace(";", " ")) if isinstance(value, str) else value
 
     @field_validator("log_format", "log_level", "traces", mode="before")
@@ -313,7 +323,7 @@ class Settings(BaseSettings):
 
     @property
     def every_airflow(self) -> "dict[str, AirflowSettings]":
-        """Every Airflow by its deployment's name, the first one first."""
+        """The Airflows by their deployments' names, the first one first."""
         if not (self.airflow_url and self.airflow_username and self.airflow_password):
             return {}
         first = AirflowSettings(
@@ -332,26 +342,28 @@ class Settings(BaseSettings):
 
     @property
     def airflow_pages(self) -> dict[str, str]:
-        """How people reach each Airflow; for links."""
+        """The addresses at which people reach each Airflow, for links."""
         return {name: airflow.public_url or airflow.url for name, airflow in self.every_airflow.items()}
 
     @property
     def rules_file(self) -> Path:
+        """The path of the rules file."""
         return self.config or self.home / "windsock.yaml"
 
     @property
     def database(self) -> str:
+        """The address of the database."""
         return self.database_url or f"sqlite:///{(self.home / 'windsock.db').absolute()}"
 
     @property
     def replica(self) -> str:
-        """What this monitor is called beside others on the same PostgreSQL."""
+        """The name of this monitor among those on the same PostgreSQL."""
         return f"{socket.gethostname()[-HOST_NAME:]}:{self.port}"
 
     @property
     def ledger_days(self) -> float:
-        """Never shorter than the log's: what the log tells of has to be known for as long, or it could be
-        told again."""
+        """The ledger's days, never fewer than the log's.
+        What the log reports has to be known for as long, or it could be reported again."""
         return max(self.ledger_retention_days, self.retention_days)
 
     @property
@@ -361,25 +373,29 @@ class Settings(BaseSettings):
 
     @property
     def shares_database(self) -> bool:
-        """Whether other monitors may be on the same database."""
+        """True if other monitors may be on the same database."""
         return not self.database.startswith("sqlite")
 
     @property
     def url(self) -> str:
+        """The monitor's address for links."""
         host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address (RFC 3986 section 3.2.2)
         return self.public_url or f"http://{host}:{self.port}"
 
     @property
     def link_keys(self) -> tuple[str, ...]:
-        """The first signs the links in mails, any verifies them: the same after a restart, and in every
-        replica that has the same session_secret. One is made at the first look where there is none; it counts
-        on when a session_secret is set later. Raises SettingsError."""
+        """The keys of the links in mails.
+
+        The first key signs, and any key verifies. They are the same after a restart, and in every replica
+        with the same session_secret. Without that setting a key is made at the first use. It stays valid
+        when a session_secret is set later. Raises SettingsError."""
         path = self.home / "link.key"
         own = (key_at(path),) if not self.session_secret or path.exists() else ()
         return (*(link_key(secret.get_secret_value()) for secret in self.session_secret), *own)
 
     @property
     def sender(self) -> str:
+        """The sender of the mails."""
         if self.mail_from:
             return self.mail_from
         account = self.smtp_username or ""
@@ -387,7 +403,7 @@ class Settings(BaseSettings):
 
     @property
     def sender_address(self) -> str:
-        """The sender without the display name, as the mail server is told."""
+        """The sender without the display name, for the mail server."""
         return SenderAddress.parse(self.sender).envelope
 
     @property

@@ -1,4 +1,6 @@
-"""The reading of settings: the environment, `.env`, the files of secrets, and what `windsock up` keeps."""
+"""The reading of settings.
+
+They come from the environment, `.env`, the files of secrets, and what `windsock up` keeps."""
 
 import os
 import re
@@ -23,11 +25,13 @@ from monitor.settings import Settings
 from monitor.settings_values import describe_mistake
 
 ENV_FILE = Path(".env")
-"""In the folder where the command is called. It counts only where it is this user's."""
+"""The file in the folder in which the command is called. It counts only if it is this user's."""
 UP_FILE = "up.env"
-"""In the home: the settings of the monitor that `windsock up` runs, with its secrets. For its user alone."""
+"""The file in the home with the settings and secrets of the monitor that `windsock up` runs. Only its user
+may read it."""
 DECIDING = ("WINDSOCK_AIRFLOW_URL", "WINDSOCK_AUTH")
-"""Settings of a monitor of its own: whoever has one of them does not mean that of `windsock up`."""
+"""The settings of a separate monitor. A user who sets one of them does not mean the monitor of `windsock
+up`."""
 PREFIX = "WINDSOCK_"
 NO_SETTINGS = (
     *("WINDSOCK_TOKEN", "WINDSOCK_MOVE_TO"),  # options of `windsock tail` and `windsock move`
@@ -37,8 +41,8 @@ NO_SETTINGS = (
 
 
 def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
-    """What ${NAME} in the rules file may name: the environment, and beneath it `.env`. Raises SettingsError
-    where that is not this user's."""
+    """Return the variables that ${NAME} in the rules file may name: the environment, and below it `.env`.
+    Raises SettingsError if `.env` is not this user's."""
     file: Mapping[str, str | None] = {}
     if env_file and env_file.is_file():
         require_own_env_file(env_file)
@@ -47,8 +51,8 @@ def load_environment(environ: Mapping[str, str], env_file: Path | None = ENV_FIL
 
 
 def unknown_variables(environment: Mapping[str, str], used: Collection[str] = ()) -> Iterator[str]:
-    """Yield a sentence for each variable that begins like a setting and is none: a misspelt setting leaves
-    its default in force. `used`: names that the rules file asks for."""
+    """Yield a sentence for each variable that begins like a setting and is none.
+    A misspelt setting leaves its default in force. `used` are the names that the rules file asks for."""
     known_names = {
         *(name.upper() for name in Settings.model_fields),
         *(f"{name.upper()}_FILE" for name in SECRETS),
@@ -76,17 +80,17 @@ def load_settings(env_file: Path | None = ENV_FILE, **overrides: Any) -> Setting
 
 
 def load_settings_of_up() -> tuple[Settings, Path | None]:
-    """Read the settings as load_settings does or, if they name no Airflow and no way to sign in, those of the
-    monitor that `windsock up` last ran in this home: return its file too. The environment wins over it.
-    Raises SettingsError."""
+    """Read the settings as load_settings does, or else those of the last `windsock up`.
+    The latter count if the former name no Airflow and no way to sign in. Their file is returned too. The
+    environment wins over it. Raises SettingsError."""
     environment = load_environment(os.environ)
     own, file = _kept_by_up(environment)
     return _load(ENV_FILE, own, environment), file
 
 
 def find_mistakes() -> tuple[Settings, Path | None, list[str]]:
-    """Read the settings as load_settings_of_up does, with each mistake in them. A wrong setting is left out.
-    Raises SettingsError if the files that they stand in must not be read."""
+    """Read the settings as load_settings_of_up does, and return each mistake in them too.
+    A wrong setting is left out. Raises SettingsError if the settings' files must not be read."""
     environment = load_environment(os.environ)
     own, file = _kept_by_up(environment)
     settings, mistakes = _read(_SeparateSettings, ENV_FILE, own, environment)
@@ -109,7 +113,7 @@ def _field_of(mistake: str) -> str:
 
 
 class _SeparateSettings(Settings):
-    """Settings each of which is right for itself; `misfits` says which of them do not fit together."""
+    """The settings, each of which is valid by itself. `misfits` says which of them do not fit together."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> "_SeparateSettings":
@@ -117,7 +121,7 @@ class _SeparateSettings(Settings):
 
 
 def _kept_by_up(environment: dict[str, str]) -> tuple[dict[str, str], Path | None]:
-    """Return the settings of the monitor that `windsock up` runs, and their file, if they count here."""
+    """Return the settings of the monitor that `windsock up` runs, and their file, if they apply."""
     file = Path(environment.get("WINDSOCK_HOME") or Settings.model_fields["home"].default) / UP_FILE
     if not file.is_file() or any(environment.get(name) for name in DECIDING):
         return {}, None
@@ -131,7 +135,7 @@ def _kept_by_up(environment: dict[str, str]) -> tuple[dict[str, str], Path | Non
 
 
 def list_named_files(settings: Settings, environment: Mapping[str, str]) -> dict[str, Path]:
-    """The files and folders that were named to be read, by their settings."""
+    """Return the files and folders that settings name, by their settings."""
     files = {"WINDSOCK_CONFIG": settings.config, "WINDSOCK_TEMPLATES": settings.templates}
     return {name: path for name, path in files.items() if path} | secrets_files(environment)
 
@@ -141,7 +145,8 @@ def _field(variable: str) -> str:
 
 
 def _load(env_file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
-    """`environment`: as load_environment gives it, which has refused a file that is not this user's."""
+    """Read the settings.
+    `environment` comes from load_environment, which refuses a file that is not this user's."""
     settings, mistakes = _read(Settings, env_file, values, environment)
     if settings is None or mistakes:
         raise SettingsError("\n".join(mistakes))

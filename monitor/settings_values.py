@@ -13,19 +13,19 @@ from pydantic_settings import NoDecode
 
 SECRET_BYTES = range(24, 65)  # what Standard Webhooks asks of a symmetric secret
 HIDDEN = ("airflows", "database_url")
-SESSION_SECRET_SIGNS = 16  # a word of a sentence with spaces is none
+SESSION_SECRET_SIGNS = 16  # a word of a sentence with spaces is no secret
 WORDS = Annotated[tuple[str, ...], NoDecode]
 """Several values in one variable, separated by commas or white space."""
 
 
 class AirflowSettings(BaseModel):
-    """Where one Airflow is, and who asks it."""
+    """The address of one Airflow, and the user that asks it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
     public_url: str | None = None
-    """How people reach it; for links. Default: url."""
+    """The address at which people reach this Airflow, for links. Default: url."""
     username: str
     password: SecretStr
     ingest_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -49,11 +49,12 @@ class AirflowSettings(BaseModel):
 
 
 def link_key(secret: str) -> str:
+    """Return the key of links for a session secret. Cookies are signed with the secret itself."""
     return hmac.new(secret.encode(), b"windsock-links", hashlib.sha256).hexdigest()  # cookies have itself
 
 
 def _parse_base_url(address: str | None) -> str | None:
-    """Raises ValueError where it is no address."""
+    """Return the address without a slash at its end. Raises ValueError if it is no address."""
     if address is None:
         return None
     if not address.startswith(("http://", "https://")) or not has_host(address):
@@ -62,6 +63,7 @@ def _parse_base_url(address: str | None) -> str | None:
 
 
 def split_words(value: Any) -> Any:
+    """Split a text at commas and spaces."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
@@ -72,6 +74,7 @@ def _validate_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 def has_host(address: str) -> bool:
+    """Return True if the address has a host."""
     try:
         parts = urlsplit(address)
         return bool(parts.hostname) and parts.port != 0 and not any(sign.isspace() for sign in address)
@@ -80,6 +83,7 @@ def has_host(address: str) -> bool:
 
 
 def check_secret(secret: str) -> None:
+    """Raise ValueError if the secret is no Standard Webhooks secret."""
     remedy = "write whsec_ and base64 of 24 to 64 random bytes; `windsock secret` prints one"
     if not secret.startswith("whsec_"):
         raise ValueError(f"a secret does not begin with whsec_: {remedy}")
@@ -92,6 +96,7 @@ def check_secret(secret: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
+    """Return True if the host is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -99,6 +104,7 @@ def is_loopback(host: str) -> bool:
 
 
 def describe_mistake(mistake: Any) -> str:
+    """Return the sentence about a mistake in the settings, without secrets."""
     name = str(mistake["loc"][0]) if mistake["loc"] else ""
     inner = ".".join(str(part) for part in mistake["loc"][1:] if part != "[key]")
     variable = f"WINDSOCK_{name.upper()}" if name and not name.isupper() else name

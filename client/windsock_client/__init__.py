@@ -5,8 +5,7 @@
     for item in Feed("https://windsock.example.com", token="wst_…", type=["airflow.dag_run.*"]):
         ...
 
-docs/feed.md describes the feed. The package needs only the standard library.
-"""
+docs/feed.md describes the feed. The package needs only the standard library."""
 
 from windsock_client.errors import FeedError, FeedRefused
 from windsock_client.feed import Feed

@@ -22,12 +22,12 @@ from windsock_client.pace import retry_after
 CONNECT_SECONDS = 10.0
 CHUNK = 64 * 1024  # bytes taken at once: all that is held besides the message under way
 MAX_REASON = 64 * 1024  # bytes of a refusal that are read for its reason
-LATER = {408, 425, 429}  # 4xx that ask for another attempt; of 5xx all do
+LATER = {408, 425, 429}  # 4xx that ask for another attempt, as all 5xx do
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a monitor is; `path` is a proxy's prefix, without a slash at its end."""
+    """The address of a monitor. `path` is a proxy's prefix, without a slash at its end."""
 
     url: str
     tls: bool
@@ -37,7 +37,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Raises ValueError that names what is wrong."""
+        """Parse an address. Raises ValueError that names what is wrong."""
         parts = urlsplit(url)
         remedy = f"url: {url!r} is not an address such as https://windsock.example.com"
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -52,7 +52,8 @@ class Address:
 
 
 class Connection:
-    """Connected once it is made. Raises Away, or FeedError where the monitor's certificate is not trusted."""
+    """A connection to the monitor, open once the object exists.
+    Raises Away, or FeedError if the monitor's certificate is not trusted."""
 
     def __init__(self, address: Address, context: ssl.SSLContext | None, silence: float) -> None:
         self._address = address
@@ -70,7 +71,7 @@ class Connection:
         self._socket.settimeout(silence)
 
     def ask(self, query: str, headers: Mapping[str, str]) -> str:
-        """Ask for the feed; answers the form that it comes in. Raises Away, FeedRefused."""
+        """Ask for the feed and return the format of the answer. Raises Away and FeedRefused."""
         try:
             self._http.request("GET", f"{self._address.path}/events{query}", headers=dict(headers))
             self._answer = self._http.getresponse()
@@ -95,7 +96,8 @@ class Connection:
         raise FeedRefused(f"{self._address.url}: {reason}", answer.status)
 
     def chunks(self) -> Iterator[bytes]:
-        """The answer's bytes until it ends. Raises Away where it breaks off, or is silent for too long."""
+        """Yield the answer's bytes until it ends.
+        Raises Away if the answer breaks off or is silent for too long."""
         assert self._answer is not None, "ask() comes first"  # noqa: S101
         try:
             while chunk := self._answer.read1(CHUNK):
@@ -104,13 +106,13 @@ class Connection:
             raise _away(error) from error
 
     def shut(self) -> None:
-        """Wake whoever reads: it finds the end. From any thread."""
+        """Wake the thread that reads, which then finds the end. Any thread may call this."""
         with suppress(OSError):  # it is closed already
             # The plain socket's own: an SSLSocket's would forget its keys under the hands of who reads.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Only from the thread that reads."""
+        """Close the connection. Only the thread that reads may call this."""
         if self._answer:
             self._answer.close()
         self._http.close()
@@ -130,7 +132,7 @@ def _away(error: Exception) -> Away:
 
 
 def _reason(answer: http.client.HTTPResponse) -> str:
-    """The monitor's own words (RFC 9457), where there are any."""
+    """Return the status and the monitor's own text (RFC 9457), or HTTP's reason if the answer has none."""
     try:
         detail = json.loads(answer.read(MAX_REASON))["detail"]
     except (ValueError, KeyError, TypeError, RecursionError, OSError, http.client.HTTPException):

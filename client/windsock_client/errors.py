@@ -6,8 +6,8 @@ MAX_LINE = 1_000  # characters of a message
 
 
 def one_line(text: str) -> str:
-    """Return the text as one line of a log: no control characters, none that reorder a line, and no longer
-    than MAX_LINE."""
+    """Return the text as one line of a log, at most MAX_LINE characters long.
+    Control characters and characters that reorder a line are left out."""
     words = "".join(sign if sign.isprintable() else " " for sign in text[: MAX_LINE + 1]).split()
     line = " ".join(words)
     return line if len(text) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
@@ -30,9 +30,9 @@ class FeedRefused(FeedError):
 
 
 class Away(Exception):
-    """Nobody answers, the connection was lost, or the answer is "later". Never leaves this package."""
+    """No answer, a lost connection, or the answer "later". This error never leaves the package."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(one_line(message))
         self.retry_after = retry_after
-        """Seconds, as the answer asks for; 0: it asks for nothing."""
+        """The seconds that the answer asks for, or 0 if it asks for none."""

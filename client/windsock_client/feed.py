@@ -30,7 +30,8 @@ FORMS = {"sse": SERVER_SENT_EVENTS, "ndjson": NDJSON}
 
 
 class Filters(TypedDict, total=False):
-    """Globs (`*`, `?`) by attribute: any of an attribute's values, of every attribute that is given."""
+    """The globs (`*`, `?`) by attribute.
+    An event matches if every given attribute matches one of its globs."""
 
     deployment: Globs
     type: Globs
@@ -42,17 +43,17 @@ class Filters(TypedDict, total=False):
 
 
 class Feed:
-    """Every event that matches, each once and in the log's order, for ever, across any interruption.
+    """An iterator over every matching event, each once and in the log's order, across any interruption.
 
-    `token` is an Airflow JWT or a Windsock token, or a function that gives one, asked at each connection.
-    It begins behind the cursor `after`, else with what was received at `since` and later, else with what
-    comes from now on. `silence` is how many seconds without a byte mean that the connection is dead.
+    `token` is an Airflow JWT or a Windsock token, or a function that returns one and is called at each
+    connection. The feed begins behind the cursor `after`, else with what was received at `since` and later,
+    else with what comes from now on. `silence` is the seconds without a byte after which the connection
+    counts as dead.
 
-    One thread iterates; any may call close() and read `cursor`. Leaving the loop keeps the place: iterating
-    again goes on behind the last item. Nothing is connected before the first item is asked for.
+    One thread iterates. Any thread may call close() and read `cursor`. Leaving the loop keeps the place:
+    iterating again goes on behind the last item. Nothing is connected before the first item is asked for.
 
-    Raises ValueError where a parameter cannot be used; iterating raises FeedRefused and FeedError.
-    """
+    Raises ValueError if a parameter cannot be used. Iterating raises FeedRefused and FeedError."""
 
     def __init__(
         self,
@@ -79,12 +80,14 @@ class Feed:
 
     @property
     def cursor(self) -> str | None:
-        """How far the feed has been handed out. It moves on with heartbeats too, so that a reader whose
-        filter matches nothing for long still has a recent place. None: it has not begun."""
+        """The cursor up to which the feed has been handed out, or None before it begins.
+        The cursor moves on with heartbeats too, so a reader whose filter matches nothing for long still has
+        a recent place."""
         return self._cursor
 
     def close(self) -> None:
-        """End the iteration, from any thread; one that is just connecting ends when that has been decided."""
+        """End the iteration, from any thread.
+        An iteration that is just connecting ends when the connection is made or refused."""
         self._closed.set()
         if connection := self._connection:
             connection.shut()
@@ -109,10 +112,11 @@ class Feed:
             self._closed.wait(pace.wait(requested_wait))
 
     def _items(self, pace: Pace) -> Iterator[Item]:
-        """What one connection brings. Raises Away, FeedError."""
+        """Yield what one connection brings. Raises Away and FeedError."""
         with closing(Connection(self._address, self._context, self._silence)) as connection:
             self._connection = connection
-            # Looked at after the connection can be found: close() sees it, or is seen here.
+            # Checked after the connection can be found: either close() finds the connection, or this check
+            # sees close().
             for cursor, item in () if self._closed.is_set() else self._open_stream(connection, pace):
                 if self._closed.is_set():
                     return
@@ -145,7 +149,8 @@ class Feed:
 
 
 def _query(filters: Filters) -> list[tuple[str, str]]:
-    """Raises ValueError for a filter that there is none of: misspelt, it would match everything."""
+    """Return the filters as query parameters.
+    Raises ValueError for an unknown filter, because a misspelt one would match everything."""
     found: list[tuple[str, str]] = []
     for name, value in filters.items():
         if name not in Filters.__annotations__:
@@ -162,7 +167,8 @@ def _stamp(moment: datetime) -> str:
 
 
 def _sendable(token: str) -> str:
-    """The token, if a header can carry it. Raises FeedError that does not repeat it: http.client's would."""
+    """Return the token if a header can carry it.
+    Raises FeedError without the token in its text (http.client's error would repeat it)."""
     stripped = token.strip()
     if not (stripped.isascii() and stripped.isprintable()):
         raise FeedError("token: holds a line's end or another character that no token has")

@@ -21,8 +21,8 @@ ItemStream = Iterator[tuple[str, Item | None]]
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole lines, without their ends; what follows the last end is none. Raises FeedError for one that is
-    too long to be the monitor's."""
+    """Yield whole lines, without their ends.
+    What follows the last end is no line. Raises FeedError for a line that is too long to be the monitor's."""
     beginning: list[bytes] = []
     size = 0
     for chunk in chunks:
@@ -37,7 +37,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def server_sent_events(stream: Iterable[bytes], cursor: str, on_retry: Callable[[float], None]) -> ItemStream:
-    """As the HTML standard (9.2.6) reads them. `retry:` is handed on, in seconds."""
+    """Yield items as the HTML standard (9.2.6) reads an event stream. `on_retry` gets `retry:` in seconds."""
     kind, event_cursor = "", cursor
     data: list[bytes] = []
     size = 0
@@ -45,7 +45,7 @@ def server_sent_events(stream: Iterable[bytes], cursor: str, on_retry: Callable[
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not line:
-            cursor = event_cursor  # only now: what is cut off before its end was not told
+            cursor = event_cursor  # only now: what is cut off before its end was not handed out
             yield cursor, _item(cursor, kind, b"\n".join(data)) if data else None
             kind, data, size = "", [], 0
         elif name == b"data":
@@ -67,7 +67,8 @@ def _item(cursor: str, kind: str, data: bytes) -> Item:
 
 
 def ndjson(stream: Iterable[bytes], cursor: str) -> ItemStream:
-    """`{"id": …, "event": {…}}`, `{"id": …, "reset": {…}}`, or, for a heartbeat, `{"id": …}`."""
+    """Yield the items of NDJSON.
+    A line is `{"id": …, "event": {…}}`, `{"id": …, "reset": {…}}`, or, for a heartbeat, `{"id": …}`."""
     for line in stream:
         if not line:
             continue

@@ -6,31 +6,32 @@ import random
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-FIRST_WAIT = 1.0  # seconds, until the monitor's `retry:` says otherwise; it doubles from there
-SHORTEST_WAIT = 0.1  # seconds; `retry: 0` would make a busy loop of an outage
-LONGEST_WAIT = 30.0  # seconds; how late, at most, a monitor that is back again is noticed
-LONGEST_ASKED = 300.0  # seconds; more of a pause than this Retry-After is not given
+FIRST_WAIT = 1.0  # seconds, until the monitor's `retry:` says otherwise. The wait doubles from there
+SHORTEST_WAIT = 0.1  # seconds: `retry: 0` would make a busy loop of an outage
+LONGEST_WAIT = 30.0  # seconds: the longest delay until a monitor that is back is noticed
+LONGEST_ASKED = 300.0  # seconds: Retry-After gets no longer pause
 JITTER = 0.5  # of the wait, on top of it, so that many readers do not come back together
 DOUBLINGS = 16  # more would overflow, and the bound is reached long before
 
 
 class Pace:
-    """Doubles with each attempt that brings nothing, with jitter."""
+    """The wait between attempts. It doubles with each attempt that brings nothing, with jitter."""
 
     def __init__(self) -> None:
         self._first = FIRST_WAIT
         self._failures = 0
 
     def retry(self, seconds: float) -> None:
-        """The monitor's own wish, from `retry:`."""
+        """Set the first wait to what the monitor asked for with `retry:`."""
         self._first = min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
     def reset(self) -> None:
-        """The feed told something: the next interruption is a first one."""
+        """Forget the failures, because the feed brought something.
+        The next interruption counts as the first."""
         self._failures = 0
 
     def wait(self, at_least: float = 0.0) -> float:
-        """Seconds before the next attempt; counts the one that has just ended."""
+        """Return the seconds before the next attempt, and count the one that has just ended."""
         wait = min(LONGEST_WAIT, self._first * 2.0 ** min(self._failures, DOUBLINGS))
         self._failures += 1
         spread = random.uniform(1, 1 + JITTER)  # noqa: S311 (spreads load, keeps no secret)
@@ -38,7 +39,8 @@ class Pace:
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float:
-    """Seconds that a Retry-After (RFC 9110, 10.2.3) asks for, a number or a date; 0 where it says nothing."""
+    """Return the seconds that a Retry-After asks for, or 0 if it says nothing.
+    RFC 9110, 10.2.3, allows a number or a date."""
     if header is None:
         return 0.0
     if header.isascii() and header.strip().isdigit():

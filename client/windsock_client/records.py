@@ -10,40 +10,41 @@ from typing import Any, TypeVar
 from windsock_client.errors import FeedError
 
 SHOWN = 200  # characters of what cannot be read that a message repeats
-MAX_CURSOR = 200  # characters; the monitor's have about 30, and a header of 8 KiB is refused
+MAX_CURSOR = 200  # characters: the monitor's have about 30, and a header of 8 KiB is refused
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One state change (docs/events.md)."""
+    """A state change (docs/events.md)."""
 
     cursor: str
-    """Its place in the log: what to store once the event is dealt with, and to hand in as `after`."""
+    """The event's place in the log. Store it once the event is dealt with, and hand it in as `after`."""
     id: str
-    """The CloudEvent's id: the same whoever reported the change, and whenever it is read."""
+    """The CloudEvent's id. It is the same whoever reported the change, and whenever it is read."""
     type: str
-    """Such as `airflow.dag_run.failed`."""
+    """The type, such as `airflow.dag_run.failed`."""
     source: str
     """`/airflow/<deployment>`."""
     subject: str
     time: datetime
-    """When the state changed, UTC."""
+    """The moment of the state change, in UTC."""
     data: Mapping[str, Any]
     raw: Mapping[str, Any] = field(repr=False)
-    """The whole CloudEvent, as it was told."""
+    """The whole CloudEvent, as it was received."""
 
     @property
     def deployment(self) -> str:
+        """The Airflow deployment that the event comes from."""
         return self.source.removeprefix("/airflow/")
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The log does not reach back to the reader's cursor: events may have been missed. The feed goes on with
-    the oldest event that is kept."""
+    """A gap: the log does not reach back to the reader's cursor, so events may have been missed.
+    The feed goes on with the oldest event that is kept."""
 
     cursor: str
-    """From where it goes on."""
+    """The cursor at which the feed goes on."""
     reason: str
 
 
@@ -51,7 +52,7 @@ Item = Event | Reset
 
 
 def event(cursor: str, record: Any) -> Event:
-    """From a decoded CloudEvent. Raises FeedError."""
+    """Return the event of a decoded CloudEvent. Raises FeedError."""
     try:
         texts = {name: _of_type(str, record[name]) for name in ("id", "type", "source", "subject")}
         moment = datetime.fromisoformat(record["time"].replace("Z", "+00:00"))  # no Z before Python 3.11
@@ -62,7 +63,7 @@ def event(cursor: str, record: Any) -> Event:
 
 
 def reset(cursor: str, record: Any) -> Reset:
-    """From a reset's decoded data. Raises FeedError."""
+    """Return the Reset of a reset's decoded data. Raises FeedError."""
     try:
         return Reset(cursor, str(record["reason"]))
     except (KeyError, TypeError) as error:
@@ -70,7 +71,7 @@ def reset(cursor: str, record: Any) -> Reset:
 
 
 def checked_cursor(value: object) -> str:
-    """A cursor that a header can carry back. Raises FeedError."""
+    """Return the cursor if a header can carry it back. Raises FeedError if not."""
     if isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= MAX_CURSOR:
         return value
     raise FeedError(f"{value!r:.{SHOWN}} is no cursor: is this the monitor's address?")
@@ -80,12 +81,13 @@ T = TypeVar("T")
 
 
 def _of_type(kind: type[T], value: object) -> T:
-    """Raises TypeError."""
+    """Return the value if it is of this type. Raises TypeError if not."""
     if not isinstance(value, kind):
         raise TypeError(f"{value!r:.{SHOWN}} is no {kind.__name__}")
     return value
 
 
 def unreadable(cursor: str, value: object, error: Exception) -> FeedError:
+    """Return the error for what the monitor sent at this cursor and no client can read."""
     text = f"{value!r:.{SHOWN}}"
     return FeedError(f"what is told at {cursor} is no event ({type(error).__name__}: {error}): {text}")

@@ -28,13 +28,14 @@ from monitor.settings import Settings
 from monitor.settings_values import AirflowSettings
 
 COMPONENTS = ("scheduler", "triggerer", "dag_processor")
-"""As Airflow names them. The metadata database is not among them: without it Airflow answers nothing."""
+"""The components by Airflow's names. The metadata database is not among them, because Airflow answers
+nothing without it."""
 HEALTHY = "healthy"
 
 
 @dataclass(frozen=True)
 class Component:
-    """One component that was started at least once."""
+    """A component of Airflow that was started at least once."""
 
     name: str
     status: str
@@ -44,16 +45,18 @@ class Component:
 
     @property
     def spelled(self) -> str:
-        """As Airflow's commands and documentation have it: `dag-processor`."""
+        """The name as Airflow's commands and documentation write it: `dag-processor`."""
         return self.name.replace("_", "-")
 
     @property
     def is_healthy(self) -> bool:
+        """True if Airflow calls the component healthy."""
         return self.status == HEALTHY
 
 
 def components(health: Mapping[str, Any]) -> list[Component]:
-    """Those of Airflow's answer. A component whose status is null was never started, and is none."""
+    """Return the components in Airflow's answer.
+    A component whose status is null was never started and is left out."""
     found = ((name, health.get(name)) for name in COMPONENTS)
     return [
         Component(name, str(value["status"]), _moment(value.get(f"latest_{name}_heartbeat")))
@@ -70,17 +73,19 @@ def _moment(value: Any) -> datetime | None:
 
 
 def is_addressable(run_id: str) -> bool:
-    """Whether Airflow can be asked for a run by a path. Whoever widens its allowed_run_id_pattern may have
-    run ids with `/`, which no path of its REST API takes, however it is written (Airflow 3.0 to 3.3)."""
+    """Return True if Airflow can be asked for a run by a path.
+    With a wider allowed_run_id_pattern, run ids may hold `/`. No path of Airflow's REST API takes such an
+    id, however it is written (Airflow 3.0 to 3.3)."""
     return "/" not in run_id and run_id not in (".", "..")
 
 
 def quote_segment(name: str) -> str:
-    """A name as one part of a path. `.` and `..` would be taken out of it."""
+    """Quote a name as one part of a path. A plain `.` or `..` would be taken out of the path."""
     return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
 
 
 def run_path(dag_id: str, run_id: str) -> str:
+    """Return the path of a run in Airflow's REST API."""
     return f"/dags/{quote_segment(dag_id)}/dagRuns/{quote_segment(run_id)}"
 
 
@@ -91,15 +96,16 @@ LIKE_IT = 100  # assets whose URIs hold a URI: a page of Airflow's
 
 PageAnswer = Awaitable[tuple[Row, datetime]]
 TimeRange = tuple[datetime | None, datetime | None]
-"""From and to, both included; None: without end."""
+"""A start and an end, both included. None means no bound."""
 ANY_TIME: TimeRange = (None, None)
 
 
 class AirflowApi:
-    """One Airflow. Every method raises AirflowUnreachable (try again), AirflowRefused or, where the answer
-    makes no sense, AirflowError; AirflowNotFound only where Airflow's own word is that it does not know this
-    very thing. A listing that lacks it is no such word: it holds what its reader may read.
-    """
+    """The REST API of one Airflow.
+
+    Every method raises AirflowUnreachable (try again), AirflowRefused, or AirflowError if the answer makes
+    no sense. AirflowNotFound is raised only if Airflow itself says that it does not know this very thing. A
+    listing without the thing does not say that, because a listing holds what its reader may read."""
 
     def __init__(
         self, deployment: str, url: str, username: str, password: str, timeout: float, clock: Clock
@@ -112,7 +118,7 @@ class AirflowApi:
     def from_settings(
         cls, deployment: str, airflow_settings: AirflowSettings, timeout: float, clock: Clock
     ) -> "AirflowApi":
-        """The Airflow that settings describe."""
+        """Return the API of the Airflow that the settings describe."""
         return cls(
             deployment,
             airflow_settings.url,
@@ -124,7 +130,7 @@ class AirflowApi:
 
     @classmethod
     def all_of(cls, settings: Settings, clock: Clock) -> "dict[str, AirflowApi]":
-        """Every Airflow that the settings name, by its deployment's name, the first one first."""
+        """Return the API of every Airflow in the settings, by its deployment's name, the first one first."""
         return {
             name: cls.from_settings(name, airflow_settings, settings.airflow_timeout, clock)
             for name, airflow_settings in settings.every_airflow.items()
@@ -137,31 +143,33 @@ class AirflowApi:
 
     @property
     def url(self) -> str:
+        """The address of this Airflow."""
         return self._connection.url
 
     async def close(self) -> None:
+        """Close the connection."""
         await self._connection.close()
 
     async def version(self) -> str:
-        """Airflow's version. Needs no sign-in."""
+        """Return Airflow's version. This needs no sign-in."""
         return str((await self._connection.get_public("/version")).get("version", ""))
 
     async def health(self) -> dict[str, Any]:
-        """The state of Airflow's own components. Needs no sign-in."""
+        """Return the state of Airflow's own components. This needs no sign-in."""
         return await self._connection.get_public("/monitor/health")
 
     async def sign_in(self, username: str, password: str) -> str:
-        """A token for a user of Airflow. Raises AirflowRefused where name or password are wrong."""
+        """Return a token for a user of Airflow. Raises AirflowRefused if name or password are wrong."""
         return await self._connection.sign_in(username, password)
 
     async def readable_dags(self, token: str | None = None) -> set[str]:
-        """The dag_ids that the owner of this token (unset: the monitor's own user) may read. Raises
-        AirflowRefused where it has ended."""
+        """Return the dag_ids that the token's owner may read.
+        Without a token, the owner is the monitor's own user. Raises AirflowRefused if the token has ended."""
         rows = [row async for page in self.dags(token) for row in page.rows]
         return {dag_id for row in rows if isinstance(dag_id := row.get("dag_id"), str)}
 
     async def may_read(self) -> int:
-        """How many DAGs the monitor's own user may read."""
+        """Return the number of DAGs that the monitor's own user may read."""
         answer, _ = await self._connection.get("/dags", {"limit": 1, "exclude_stale": False})
         total = answer.get("total_entries")
         if not isinstance(total, int):
@@ -169,11 +177,11 @@ class AirflowApi:
         return total
 
     async def dag(self, dag_id: str) -> Row:
-        """The DAG as Airflow has it (its DAGDetailsResponse)."""
+        """Return the DAG as Airflow has it (its DAGDetailsResponse)."""
         return await self._about(f"/dags/{quote_segment(dag_id)}/details", {"dag_id": dag_id})
 
     async def dag_run(self, dag_id: str, run_id: str) -> Row:
-        """The run as Airflow has it (its DAGRunResponse)."""
+        """Return the run as Airflow has it (its DAGRunResponse)."""
         if not is_addressable(run_id):
             return await self._unaddressable_run(dag_id, run_id)
         return await self._about(run_path(dag_id, run_id), {"dag_id": dag_id, "dag_run_id": run_id})
@@ -181,7 +189,7 @@ class AirflowApi:
     async def task_instances(
         self, dag_id: str, run_id: str, state: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
-        """The task instances of a run, all or those in one of these states."""
+        """Return the task instances of a run: all, or those in one of these states."""
         if not is_addressable(run_id):
             rows = await self._tasks_of_unaddressable(dag_id, run_id, state)
             if not rows:  # the list lacks what may not be read, too
@@ -192,14 +200,15 @@ class AirflowApi:
     def tasks_of(
         self, dag_id: str, run_id: str, state: Sequence[str] = ()
     ) -> AsyncGenerator[ListingPage, None]:
-        """The same in pages. Raises AirflowUnaddressable too."""
+        """Yield the task instances of a run in pages. Raises AirflowUnaddressable too."""
         params = {"cursor": "", "order_by": "id", "state": list(state)}
         path = f"{self._path_of(dag_id, run_id)}/taskInstances"
         return self._pages(path, "task_instances", params, (run_id,))
 
     async def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> ListingPage:
-        """Every try of a task, those that are filed and the latest, without their UUIDs. Airflow does not
-        page them, and leaves out a latest one that is up_for_retry. Raises AirflowUnaddressable too."""
+        """Return every try of a task, the archived ones and the latest, without their UUIDs.
+        Airflow does not page them, and leaves out a latest try that is up_for_retry. Raises
+        AirflowUnaddressable too."""
         path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quote_segment(task_id)}/{map_index}/tries"
         path_ids = (dag_id, run_id, task_id)
         found = self._pages(path, "task_instances", {}, path_ids, is_paged=False)
@@ -209,8 +218,8 @@ class AirflowApi:
     async def log_tail(
         self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
     ) -> list[str]:
-        """The last lines of a try's log, as text, an error's traceback included. Raises AirflowUnaddressable
-        too."""
+        """Return the last lines of a try's log as text, with an error's traceback.
+        Raises AirflowUnaddressable too."""
         path = f"{self._path_of(dag_id, run_id)}/taskInstances/{quote_segment(task_id)}/logs/{try_number}"
         tail = LogTail(lines)
         try:
@@ -221,7 +230,7 @@ class AirflowApi:
         return await asyncio.to_thread(tail.text)  # up to a hundred long records are to be cleaned
 
     async def human_questions(self, dag_id: str, run_id: str) -> list[Row]:
-        """What the tasks of a run asked a person, answered or not. Airflow 3.1 and newer has such a route."""
+        """Return the questions that a run's tasks asked a person, answered or not (Airflow 3.1 and newer)."""
         if is_addressable(run_id):
             found = self._pages(f"{run_path(dag_id, run_id)}/hitlDetails", "hitl_details", {}, (run_id,))
             return [row async for page in found for row in page.rows]
@@ -233,22 +242,22 @@ class AirflowApi:
     async def runs_of(
         self, dag_id: str, until: datetime, state: Sequence[str], limit: int
     ) -> list[dict[str, Any]]:
-        """The latest runs of a DAG that had begun by then and are in one of these states, newest first."""
+        """Return a DAG's latest runs that had begun by then and are in one of these states, newest first."""
         params = {"order_by": "-start_date", "start_date_lte": stamp(until), "state": list(state)}
         return await self._first(f"/dags/{quote_segment(dag_id)}/dagRuns", "dag_runs", params, limit)
 
     async def last_runs(self, dag_id: str, limit: int) -> list[Row]:
-        """The runs of a DAG that have ended, those first that were due last."""
+        """Return a DAG's runs that have ended, ordered from the latest due date back."""
         params = {"order_by": "-run_after", "state": ["success", "failed"]}
         return await self._first(f"/dags/{quote_segment(dag_id)}/dagRuns", "dag_runs", params, limit)
 
     async def audit_entries(self, dag_id: str, event: str, after: datetime) -> list[Row]:
-        """The latest entries of Airflow's audit log about a DAG. The role Viewer may not read them."""
+        """Return the latest entries of Airflow's audit log about a DAG. The role Viewer may not read them."""
         params = {"order_by": "-when", "dag_id": dag_id, "event": event, "after": stamp(after)}
         return await self._first("/eventLogs", "event_logs", params, AUDIT_ENTRIES)
 
     async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
-        """The first asset events that a run made."""
+        """Return the first asset events that a run made."""
         params = {"order_by": "timestamp", "source_dag_id": dag_id, "source_run_id": run_id}
         return await self._first("/assets/events", "asset_events", params, limit)
 
@@ -259,7 +268,7 @@ class AirflowApi:
         state: Sequence[str] = (),
         run_after: TimeRange = ANY_TIME,
     ) -> AsyncGenerator[ListingPage, None]:
-        """The runs, of every DAG, that Airflow updated in this time and that were due in that."""
+        """Yield the runs of every DAG that Airflow updated in this time and that were due in `run_after`."""
         return self._pages(
             "/dags/~/dagRuns", "dag_runs", _build_update_params(since, until, state, run_after)
         )
@@ -271,49 +280,52 @@ class AirflowApi:
         state: Sequence[str] = (),
         run_after: TimeRange = ANY_TIME,
     ) -> AsyncGenerator[ListingPage, None]:
-        """The task instances that Airflow updated in this time, of every run that was due in that."""
+        """Yield the task instances that Airflow updated in this time, of runs due in `run_after`."""
         path = "/dags/~/dagRuns/~/taskInstances"
         return self._pages(path, "task_instances", _build_update_params(since, until, state, run_after))
 
     def asset_events(
         self, since: datetime, until: datetime | None = None
     ) -> AsyncGenerator[ListingPage, None]:
-        """The asset events of this time, oldest first."""
+        """Yield the asset events of this time, oldest first."""
         params = {"order_by": "timestamp", **_range("timestamp", since, until)}
         return self._pages("/assets/events", "asset_events", params)
 
     def runs_dated(self, dag_id: str, since: datetime, until: datetime) -> AsyncGenerator[ListingPage, None]:
-        """The runs of a DAG whose logical dates are in this time, both ends included."""
+        """Yield a DAG's runs whose logical dates are in this time, both ends included."""
         params: Params = {"cursor": "", "order_by": "id", **_range("logical_date", since, until)}
         return self._pages(f"/dags/{quote_segment(dag_id)}/dagRuns", "dag_runs", params, (dag_id,))
 
     def backfills(self, dag_id: str) -> AsyncGenerator[ListingPage, None]:
-        """Every backfill of a DAG, those that are through too."""
+        """Yield every backfill of a DAG, completed ones too."""
         return self._pages("/backfills", "backfills", {"dag_id": dag_id, "order_by": "id"})
 
     def runs_in(self, state: str) -> AsyncGenerator[ListingPage, None]:
-        """The runs, of every DAG, that are in this state now. (One state: Airflow has an index of the queued
-        runs and one of those that are running.)"""
+        """Yield the runs of every DAG that are in this state now.
+        The parameter is one state, because Airflow has an index of the queued runs and one of the running
+        runs."""
         params = {"cursor": "", "order_by": "id", "state": [state]}
         return self._pages("/dags/~/dagRuns", "dag_runs", params)
 
     def assets(self) -> AsyncGenerator[ListingPage, None]:
-        """The assets that some DAG names, each with the DAGs that are scheduled on it."""
+        """Yield the assets that some DAG names, each with the DAGs that are scheduled on it."""
         return self._pages("/assets", "assets", {"order_by": "id"})
 
     async def asset(self, uri: str) -> dict[str, Any] | None:
-        """One asset, with the DAGs that are scheduled on it and the tasks that make and use it. None: no DAG
-        names it. (Airflow looks for a part of the URI, in which `%` and `_` stand for any signs.)"""
+        """Return an asset with the DAGs scheduled on it and the tasks that make and use it.
+        None means that no DAG names the asset. (Airflow searches for a part of the URI, in which `%` and `_`
+        stand for any characters.)"""
         found = await self._first("/assets", "assets", {"order_by": "id", "uri_pattern": uri}, LIKE_IT)
         return next((row for row in found if row.get("uri") == uri), None)
 
     async def asset_condition(self, dag_id: str) -> Row | None:
-        """Which assets a DAG waits for: `{"all": […]}` or `{"any": […]}` of `{"asset": {"id", …}}`."""
+        """Return the condition on assets that a DAG waits for.
+        It is `{"all": […]}` or `{"any": […]}` of `{"asset": {"id", …}}`."""
         condition = (await self.dag(dag_id)).get("asset_expression")
         return condition if isinstance(condition, dict) else None
 
     async def assets_waiting(self, dag_id: str) -> set[int]:
-        """The ids of the assets whose updates wait for a run of this DAG that they are to begin."""
+        """Return the ids of the assets whose updates wait for a run of this DAG that they are to begin."""
         path = f"/dags/{quote_segment(dag_id)}/assets/queuedEvents"
         try:
             answer, _ = await self._connection.get(path, path_ids=(dag_id,))
@@ -323,11 +335,12 @@ class AirflowApi:
         return {number for row in rows if isinstance(number := row.get("asset_id"), int)}
 
     def import_errors(self) -> AsyncGenerator[ListingPage, None]:
-        """What Airflow could not import, as it stands at the moment."""
+        """Yield the present import errors."""
         return self._pages("/importErrors", "import_errors", {"order_by": "id"})
 
     def dags(self, token: str | None = None) -> AsyncGenerator[ListingPage, None]:
-        """The DAGs that the owner of the token may read (unset: the monitor's own user), stale ones too."""
+        """Yield the DAGs that the token's owner may read, stale ones too.
+        Without a token, the owner is the monitor's own user."""
         params: Params = {"order_by": "dag_id", "exclude_stale": False}
         return self._pages("/dags", "dags", params, token=token)
 
@@ -347,7 +360,7 @@ class AirflowApi:
         return pages(self._connection, ask, f"GET {path}", key, params, size, is_paged)
 
     def _post_pages(self, path: str, key: str, body: Params) -> AsyncGenerator[ListingPage, None]:
-        """The same where the question is a body."""
+        """Yield the pages of a listing whose question is a body."""
 
         def ask(place: Params) -> PageAnswer:
             paged = {"page_limit": place.pop("limit"), "page_offset": place.pop("offset")}
@@ -356,14 +369,16 @@ class AirflowApi:
         return pages(self._connection, ask, f"POST {path}", key, body)
 
     async def _about(self, path: str, names: dict[str, str]) -> Row:
-        """What Airflow has of one thing; an answer about anything else is no answer."""
+        """Return Airflow's object of these names. Raises AirflowError for an answer about another object."""
         answer, _ = await self._connection.get(path, path_ids=names.values())
         if any(answer.get(field) != name for field, name in names.items()):
             raise unreadable(self.url, f"GET {path}", f"it is not about {' of '.join(names.values())}")
         return answer
 
     async def _unaddressable_run(self, dag_id: str, run_id: str) -> Row:
-        """A run by Airflow's listing of runs that were due when its tasks' was, as that knows no run_id."""
+        """Find a run whose id cannot stand in a path.
+        Airflow lists the runs that were due when the run's tasks were, because that listing needs no run_id.
+        """
         body: Params = {"dag_ids": [dag_id], "order_by": "-run_after"}
         tasks = await self._tasks_of_unaddressable(dag_id, run_id, (), limit=1)
         if due := tasks and tasks[0].get("run_after"):
@@ -391,13 +406,13 @@ class AirflowApi:
         return rows
 
     def _path_of(self, dag_id: str, run_id: str) -> str:
-        """For what Airflow shows by its path alone."""
+        """Return the run's path. Raises AirflowUnaddressable if its id cannot stand in one."""
         if not is_addressable(run_id):
             raise unaddressable(self.url, run_id)
         return run_path(dag_id, run_id)
 
     async def _first(self, path: str, key: str, params: Params, limit: int) -> list[dict[str, Any]]:
-        """The first rows of a listing, at most a page of them."""
+        """Return the first rows of a listing, at most a page of them."""
         size = min(limit, PAGE_SIZE)
         rows: list[Row] = []
         async with aclosing(self._pages(path, key, params, size=size)) as found:

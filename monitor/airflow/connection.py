@@ -58,7 +58,8 @@ class AirflowToken:
 
     @classmethod
     def read(cls, text: str, now: datetime) -> "AirflowToken":
-        """The length of its life is taken from its own dates: clocks may differ from Airflow's."""
+        """Return the token with the moment to renew it.
+        Its lifetime is taken from its own dates, because clocks may differ from Airflow's."""
         claims = _claims(text)
         end, begin = claims.get("exp"), claims.get("iat", now.timestamp())
         if not isinstance(end, int | float) or not isinstance(begin, int | float):
@@ -69,17 +70,19 @@ class AirflowToken:
             return cls(text)
 
     def lasts(self, now: datetime) -> bool:
+        """Return True if the token need not be renewed yet."""
         return self.renew_at is None or now < self.renew_at
 
 
 def subject_of(text: str) -> str | None:
-    """The user that a JWT names. Only for a token that Airflow has accepted: its signature is not checked."""
+    """Return the user that a JWT names.
+    Its signature is not checked, so the token must be one that Airflow has accepted."""
     subject = _claims(text).get("sub")
     return str(subject) if isinstance(subject, str | int) else None
 
 
 def _claims(text: str) -> dict[str, object]:
-    """The middle part, decoded; empty where it is no JWT."""
+    """Return a JWT's middle part, decoded, or nothing if the text is no JWT."""
     parts = text.split(".")
     if len(parts) != 3:
         return {}
@@ -91,7 +94,7 @@ def _claims(text: str) -> dict[str, object]:
 
 
 NOT_KNOWN = ("not found", "Unable to obtain")  # the second: Airflow 3.0 of a DAG that was deleted
-SHOWN_DETAIL = 200  # characters of Airflow's own word; a proxy's answer may be a whole page
+SHOWN_DETAIL = 200  # characters of Airflow's own text: a proxy's answer may be a whole page
 
 
 class TokenRefused(AirflowRefused):
@@ -99,7 +102,7 @@ class TokenRefused(AirflowRefused):
 
 
 def redact_url(url: str) -> str:
-    """The address without what could be secret in it."""
+    """Return the address without what could be secret in it."""
     bare = httpx.URL(url)
     return str(bare.copy_with(username=None, password=None, query=None, fragment=None))
 
@@ -107,7 +110,8 @@ def redact_url(url: str) -> str:
 def refusal(
     url: str, request: str, status: int, detail: str, signing_in: bool, path_ids: Collection[str] = ()
 ) -> AirflowError:
-    """The error for an answer that is not a success. `path_ids`: what Airflow's own "not found" names."""
+    """Return the error for an answer that is not a success.
+    `path_ids` are the names that Airflow's own "not found" has to mention."""
     where = f"Airflow at {redact_url(url)} answered {request} with {status}"
     where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
     if status == httpx.codes.UNAUTHORIZED and signing_in:
@@ -132,15 +136,16 @@ def refusal(
 
 
 def _names(detail: str, name: str) -> bool:
-    """Whether Airflow's word is about this very one: "The DagRun with dag_id: `a` and run_id: `b` was not
-    found". Its quotes differ from version to version."""
+    """Return True if Airflow's text is about this very name.
+    An example is "The DagRun with dag_id: `a` and run_id: `b` was not found". Its quotes differ from version
+    to version."""
     return any(phrase in detail for phrase in NOT_KNOWN) and bool(
         re.search(rf"(?:^|\s)[`'\"]?{re.escape(name)}[`'\"]?,?(?:\s|$)", detail)
     )
 
 
 def no_answer(url: str, request: str, error: Exception) -> AirflowUnreachable:
-    """The error for a connection that failed or took too long."""
+    """Return the error for a connection that failed or took too long."""
     reason = str(error) or type(error).__name__
     return AirflowUnreachable(
         f"no answer from Airflow at {redact_url(url)} to {request}: {reason[:SHOWN_DETAIL]}. "
@@ -149,7 +154,7 @@ def no_answer(url: str, request: str, error: Exception) -> AirflowUnreachable:
 
 
 def unreadable(url: str, request: str, reason: str) -> AirflowError:
-    """The error for an answer that is not Airflow's."""
+    """Return the error for an answer that is not Airflow's."""
     return AirflowError(
         f"the answer of {redact_url(url)} to {request} cannot be read: {reason}. "
         "Is WINDSOCK_AIRFLOW_URL the address of an Airflow?"
@@ -157,12 +162,12 @@ def unreadable(url: str, request: str, reason: str) -> AirflowError:
 
 
 def too_long(url: str, request: str, reason: str) -> AirflowAnswerTooLong:
-    """The error for an answer of which the monitor reads no more."""
+    """Return the error for an answer that is longer than the monitor reads."""
     return AirflowAnswerTooLong(f"the answer of {redact_url(url)} to {request} is too long: {reason}")
 
 
 def unaddressable(url: str, run_id: str) -> AirflowUnaddressable:
-    """The error for what Airflow shows by a path alone, of a run whose id cannot stand in one."""
+    """Return the error for a request that needs a path, about a run whose id cannot stand in a path."""
     return AirflowUnaddressable(
         f"Airflow at {redact_url(url)} has no address for this of the run {run_id[:SHOWN_DETAIL]!r}. Keep to "
         "its default [core] allowed_run_id_pattern, which lets no / into a run's id"
@@ -183,29 +188,30 @@ class SkippedRow:
 
 @dataclass
 class PassedOver:
-    """Of one Airflow, by the name that a listing has in Airflow's answers."""
+    """The rows that were skipped in one Airflow's answers, by the listing's name in those answers."""
 
     counted: Callable[[str], None] = lambda _listing: None
-    """Told of each, for the metrics."""
+    """A function that counts each skipped row for the metrics."""
     _met: dict[str, SkippedRow] = field(default_factory=dict)
 
     def note(self, listing: str, offset: int, now: datetime) -> None:
+        """Record a skipped row."""
         self._met[listing] = SkippedRow(offset, now)
         self.counted(listing)
 
     def lately(self, now: datetime) -> Mapping[str, SkippedRow]:
-        """The last of each listing, where that is not long ago."""
+        """Return the last skipped row of each listing, if it is recent."""
         return {listing: met for listing, met in self._met.items() if now - met.at < SHOWN_FOR}
 
 
-MAX_ANSWER = 8 * 1024 * 1024  # bytes, unpacked; a hundred tasks with long rendered fields are about 2 MB
+MAX_ANSWER = 8 * 1024 * 1024  # bytes, unpacked: a hundred tasks with long rendered fields are about 2 MB
 MAX_TOKEN_ANSWER = 64 * 1024  # bytes of a sign-in's answer: a token and a few words
-MAX_REFUSAL = 64 * 1024  # bytes of a refusal that are read for its reason; a proxy's page may be longer
+MAX_REFUSAL = 64 * 1024  # bytes of a refusal that are read for its reason: a proxy's page may be longer
 MAX_TIMEOUTS = 6  # a whole answer may take so many times what each of its parts may
 REFUSED_PAUSE = timedelta(seconds=30)  # a refused password is not tried again at once: accounts get locked
 MAX_AHEAD = timedelta(days=1)
-"""By so much Airflow's clock may be ahead. What it says beyond is not believed: the watermark goes by it, and
-what Airflow changes from then on would be taken for compared."""
+"""The time by which Airflow's clock may be ahead. A later time is not believed. The watermark follows
+Airflow's clock, so what Airflow changes from then on would count as compared."""
 TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
 JSON = "application/json"
 
@@ -216,7 +222,7 @@ Reading = Callable[[httpx.Response, int], Coroutine[Any, Any, bytes]]
 
 @dataclass(frozen=True)
 class _ApiRequest:
-    """One request of the signed-in API."""
+    """A request of the signed-in API."""
 
     method: str
     path: str
@@ -248,10 +254,11 @@ class AirflowConnection:
         self._refused: tuple[datetime, AirflowRefused] | None = None
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def sign_in(self, username: str, password: str) -> str:
-        """A token for this user. Raises AirflowRefused where name or password are wrong."""
+        """Return a token for this user. Raises AirflowRefused if name or password are wrong."""
         login = {"username": username, "password": password}
         request = self._http.build_request("POST", self.url + TOKEN_PATH, json=login)
         answer, _ = await self._enforce_timeout(
@@ -269,21 +276,21 @@ class AirflowConnection:
         token: str | None = None,
         path_ids: Collection[str] = (),
     ) -> tuple[dict[str, Any], datetime]:
-        """The decoded answer, and the moment at which Airflow gave it by its own clock (in whole seconds).
+        """Return the decoded answer, and the moment of the answer by Airflow's clock (in whole seconds).
 
-        `path` begins behind /api/v2. `token` unset: as the monitor's own user. Raises AirflowError and what
-        is derived from it: AirflowNotFound only where Airflow's own word names all that is `path_ids`.
-        """
+        `path` begins behind /api/v2. Without `token` the request is the monitor's own user's. Raises
+        AirflowError and its subclasses. AirflowNotFound is raised only if Airflow's own text names all of
+        `path_ids`."""
         api_request = _ApiRequest("GET", path, params=params, path_ids=path_ids)
         return await self._enforce_timeout(self._answer(api_request, token), str(api_request))
 
     async def post(self, path: str, body: Params) -> tuple[dict[str, Any], datetime]:
-        """The same for a listing whose question is its body."""
+        """Return the answer of a listing whose question is its body, as `get` does."""
         api_request = _ApiRequest("POST", path, body=body)
         return await self._enforce_timeout(self._answer(api_request, None), str(api_request))
 
     async def get_public(self, path: str) -> dict[str, Any]:
-        """The same for what Airflow tells everybody."""
+        """Return the answer to a request that needs no sign-in."""
         request = self._http.build_request("GET", f"{self.url}/api/v2{path}")
         answer, _ = await self._enforce_timeout(self._fetch_json(request), f"GET {path}")
         return answer
@@ -292,7 +299,7 @@ class AirflowConnection:
     async def stream(
         self, path: str, params: Params, accept: str, path_ids: Collection[str] = ()
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """An answer in pieces, as they come. Their number is the caller's to bound."""
+        """Yield an answer in pieces, as they come. The caller has to bound their number."""
         response = await self._open_signed(_ApiRequest("GET", path, params, None, accept, path_ids), None)
         try:
             yield pieces(response)
@@ -307,7 +314,8 @@ class AirflowConnection:
         return await self._decode(await self._open_signed(api_request, token))
 
     async def _open_signed(self, api_request: _ApiRequest, token: str | None) -> httpx.Response:
-        """Ask with a token: somebody's, or the monitor's own, which is renewed once where it is refused."""
+        """Send a request with the given token or the monitor's own.
+        The monitor's own is renewed once if it is refused."""
         bearer = token or await self._own_token()
         try:
             return await self._open(self._build_request(api_request, bearer), api_request.path_ids)
@@ -325,7 +333,7 @@ class AirflowConnection:
         )
 
     async def _own_token(self, refused: str | None = None) -> str:
-        """The monitor's token; a new one where it ends soon or is the one that was refused."""
+        """Return the monitor's token. A token that ends soon or was refused is replaced."""
         async with self._signing_in:
             now = self.clock()
             if self._token and self._token.text != refused and self._token.lasts(now):
@@ -344,7 +352,7 @@ class AirflowConnection:
             return self._token.text
 
     async def _open(self, request: httpx.Request, path_ids: Collection[str] = ()) -> httpx.Response:
-        """Send; answers a success that is yet to be read."""
+        """Send the request and return a successful answer whose body is yet to be read."""
         description = _describe_request(request)
         try:
             response = await self._http.send(request, stream=True)
@@ -379,7 +387,7 @@ class AirflowConnection:
         return answer, self._moment(response)
 
     async def _read(self, response: httpx.Response, reading: Reading, most: int) -> bytes:
-        """The whole body or its beginning, of so many bytes at most."""
+        """Read the whole body or its beginning, at most so many bytes."""
         try:
             return await reading(response, most)
         except TooLongBody as error:
@@ -392,7 +400,8 @@ class AirflowConnection:
             await response.aclose()
 
     def _moment(self, response: httpx.Response) -> datetime:
-        """When Airflow answered by its own clock: what its `updated_at` is to be compared with."""
+        """Return when Airflow answered by its own clock.
+        Airflow's `updated_at` is compared with this moment."""
         now = self.clock()
         try:
             moment = parsedate_to_datetime(response.headers["Date"]).isoformat()
@@ -417,7 +426,7 @@ def _describe_request(request: httpx.Request) -> str:
 
 
 def _detail(body: bytes) -> str:
-    """Airflow's own word for why."""
+    """Return Airflow's own explanation."""
     try:
         answer = loads(body)
     except ValueError:

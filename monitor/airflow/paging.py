@@ -26,24 +26,26 @@ MAX_PAGES = 2_000  # a listing that never ends is a broken server
 MAX_IDLE = 15  # pages in a row without a new row: shared ones that are read one by one are fewer
 SHARED_ROWS = 5  # of two pages by offset: so many rows may leave between them without another request
 NAMES = ("id", "import_error_id", "dag_id", "dag_run_id")
-"""What tells one row of a listing from another, in whichever it has them."""
+"""The columns that distinguish the rows of a listing. Each listing has some of them."""
 
 Row = dict[str, Any]
 Ask = Callable[[Params], Awaitable[tuple[dict[str, Any], datetime]]]
-"""Asks for one page by its parameters; answers as AirflowConnection.get does."""
+"""A function that asks for one page by its parameters and returns what AirflowConnection.get does."""
 
 
 @dataclass(frozen=True)
 class ListingPage:
+    """A page of a listing."""
+
     rows: list[Row]
     total: int
-    """Of all pages, as counted for this one; with a cursor Airflow stops counting at 50,000."""
+    """The total of all pages, as counted for this one. With a cursor Airflow stops counting at 50,000."""
     moment: datetime
-    """When Airflow answered, by its own clock, in whole seconds."""
+    """The moment of the answer by Airflow's clock, in whole seconds."""
     asked_at: datetime
-    """When it was asked, by the monitor's clock."""
+    """The moment of the question by the monitor's clock."""
     seconds: float
-    """What the answer took."""
+    """The duration of the answer."""
     passed_over: int = 0
     """Rows of this listing, so far, that are too much to read: that it lacks them says nothing of them."""
 
@@ -57,9 +59,10 @@ async def pages(
     size: int = PAGE_SIZE,
     is_paged: bool = True,
 ) -> AsyncGenerator[ListingPage, None]:
-    """The pages of the listing that stands under `key`, of at most `size` rows; `what` is its name in
-    messages. `is_paged`: whether Airflow gives it in parts. Raises AirflowError and what is derived from it.
-    """
+    """Yield the pages of the listing under `key`, each of at most `size` rows.
+
+    `what` is the listing's name in messages. `is_paged` says whether Airflow gives the listing in parts.
+    Raises AirflowError and its subclasses."""
     place: Params = {"offset": 0}
     seen: set[tuple[str, ...]] = set()
     limit = size
@@ -110,7 +113,7 @@ async def pages(
 
 
 def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Row]:
-    """The rows of one answer. Raises AirflowError where it has none of that name."""
+    """Return the rows of an answer. Raises AirflowError if the answer has none of that name."""
     rows = answer.get(key)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise unreadable(url, request, f"it has no list of objects {key!r}")
@@ -118,7 +121,7 @@ def rows_of(answer: dict[str, Any], key: str, request: str, url: str) -> list[Ro
 
 
 def _following(params: Params, answer: dict[str, Any], rows: int, total: int, shared: int) -> Params | None:
-    """Where the next page begins, or None where this was the last."""
+    """Return the place at which the next page begins, or None after the last page."""
     if "cursor" in params and ("next_cursor" in answer or "offset" not in params):
         cursor = answer.get("next_cursor")
         return {"cursor": cursor} if cursor else None
@@ -133,6 +136,6 @@ def _name(row: Row) -> tuple[str, ...]:
 
 
 def _identity_row(row: Row) -> Row:
-    """What has the row's name: a question to a person has that of its task."""
+    """Return the object that carries the row's name. A question to a person carries its task's name."""
     task = row.get("task_instance")
     return task if isinstance(task, dict) else row

@@ -20,7 +20,7 @@ HIDDEN = ("::group::", "::endgroup::")  # folding marks of Airflow's own log pag
 
 
 class LogTail:
-    """Takes a log in pieces, as they come, and keeps its end."""
+    """The end of a log that is taken in pieces, as they come."""
 
     def __init__(self, lines: int) -> None:
         self._lines = lines
@@ -30,17 +30,18 @@ class LogTail:
 
     @property
     def full(self) -> bool:
-        """Whether enough was read: what follows is not looked at."""
+        """True if enough was read. What follows is not looked at."""
         return self._read > MAX_READ
 
     def take(self, piece: bytes) -> None:
+        """Take in a piece of the log."""
         self._read += len(piece)
         *whole, rest = (self._unfinished + piece).split(b"\n")
         self._records.extend(line[:MAX_RECORD] for line in whole)
         self._unfinished = rest[:MAX_RECORD]
 
     def text(self) -> list[str]:
-        """The last lines, the oldest first."""
+        """Return the last lines, the oldest first."""
         records = (*self._records, self._unfinished)
         texts = [text for record in records for text in _lines(record.decode(errors="replace"))]
         if self.full:
@@ -65,7 +66,7 @@ def _lines(line: str) -> list[str]:
 
 
 def _traceback(record: dict[str, Any]) -> list[str]:
-    """The chain of errors as Python prints it: the cause first."""
+    """Return the chain of errors as Python prints it: the cause first."""
     chain = record.get("error_detail")
     if not isinstance(chain, list):
         return []

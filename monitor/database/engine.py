@@ -33,11 +33,11 @@ from monitor.database import postgresql
 from monitor.database.statements import on_driver
 from monitor.errors import SettingsError
 
-READERS = 3  # threads of the monitor's own reads, each of milliseconds; two cores are the smallest machine
+READERS = 3  # threads of the monitor's own reads, each of milliseconds. Two cores are the smallest machine
 REQUEST_READERS = 3  # threads of what users' requests and feeds read
 SHARE = 2  # of these, for one user: the others find one free
 POSTGRES_WRITERS = (
-    2  # one waits, maybe behind another replica, to append to the log; mails are settled meanwhile
+    2  # one waits, maybe behind another replica, to append to the log. Mails are settled meanwhile
 )
 REQUEST_WRITERS = 1  # of users' requests at once: the monitor's own writes wait behind one of them at most
 POOL_SIZE = READERS + REQUEST_READERS + POSTGRES_WRITERS
@@ -46,7 +46,7 @@ LOOK_EVERY = 100_000  # of SQLite's instructions, a millisecond or two: its cloc
 CANCELLED = "57014"  # PostgreSQL's code of a statement that it ended
 BUSY_TIMEOUT_MS = 10_000  # a migration or a backup may hold SQLite's lock for a while
 MAX_JOURNAL = 64 * 1024**2  # bytes of SQLite's WAL: sixteen times what it has without slow reads
-EMPTY_TIMEOUT_MS = 500  # events wait meanwhile; the monitor's own reads take milliseconds
+EMPTY_TIMEOUT_MS = 500  # events wait meanwhile: the monitor's own reads take milliseconds
 APPLICATION = "windsock"
 
 T = TypeVar("T")
@@ -57,9 +57,11 @@ logger = logging.getLogger(__name__)
 class Transactions(Protocol):
     """A way to the database: the monitor's own (`Database`), or that of one user's request."""
 
-    async def read(self, function: Callable[[Connection], T]) -> T: ...
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        """Run a function that reads, in one transaction."""
 
-    async def write(self, function: Callable[[Connection], T]) -> T: ...
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """Run a function that writes, in one transaction."""
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run in a thread what is not of the database."""
@@ -67,13 +69,13 @@ class Transactions(Protocol):
 
 
 Prove = Callable[[Connection], None]
-"""Asks a new connection, in transactions of its own, whether its database may be used; raises where it cannot
-tell."""
+"""A function that checks, in transactions of its own, whether a new connection's database may be used.
+Raises if it cannot decide."""
 _PROVEN = "windsock_proven"
 
 
 class Database:
-    """Runs functions of a Connection, each in one transaction, off the event loop."""
+    """The database. It runs functions of a Connection, each in one transaction, off the event loop."""
 
     def __init__(
         self,
@@ -83,14 +85,17 @@ class Database:
         statement_timeout: float = STATEMENT_TIMEOUT,
         name: str = APPLICATION,
     ) -> None:
-        """On PostgreSQL: `pool_size` connections, of which POSTGRES_WRITERS write and the rest read, half of
-        them and at most READERS for the monitor itself; `name` is what pg_stat_activity shows.
-        `statement_timeout`: seconds for a statement on PostgreSQL, and for all that one `read` asks on
-        SQLite. Raises SettingsError."""
+        """Open the database.
+        Raises SettingsError.
+
+        On PostgreSQL, `pool_size` is the number of connections. POSTGRES_WRITERS of them write and the rest
+        read, half of those and at most READERS for the monitor itself. `name` is what pg_stat_activity
+        shows. `statement_timeout` is the seconds for a statement on PostgreSQL, and for a whole `read` on
+        SQLite."""
         self.url = _read(url)
         self.name = name
         self.is_shared = self.url.get_backend_name() != "sqlite"
-        """Whether other monitors may work on it too."""
+        """True if other monitors may work on the database too."""
         self.prove: Prove | None = None
         self._statement_timeout = statement_timeout
         if self.is_shared:
@@ -128,13 +133,14 @@ class Database:
         return await self._reads.run(whose, partial(self._read_in_time, function, stop), stop.set)
 
     async def read_for_feed(self, whose: str, function: Callable[[Connection], T]) -> T:
-        """Read for a feed of a user, of which there are so many: one read at once, however long it waits."""
+        """Read for a user's feed.
+        Feeds are many, so a user has one such read at once, and waits for as long as that takes."""
         stop = StopSignal()
         return await self._reads.run_patiently(whose, partial(self._read_in_time, function, stop), stop.set)
 
     async def read_for_probe(self, whose: str, function: Callable[[Connection], T]) -> T:
-        """Read how the monitor is, for whoever asks: beside the monitor's own reads, and one at once. Raises
-        Overloaded as well."""
+        """Read the monitor's state for a probe, apart from the monitor's own reads, one probe at once.
+        Raises Overloaded too."""
         return await self._probes.run(whose, partial(self._read_in_time, function))
 
     async def write_for(self, whose: str, function: Callable[[Connection], T]) -> T:
@@ -148,9 +154,8 @@ class Database:
     async def shorten_journal(self, limit: int = MAX_JOURNAL) -> None:
         """Empty SQLite's journal (WAL) if it is longer than `limit` bytes.
 
-        SQLite begins the journal anew in a moment without readers. Slow reads that overlap leave none, and
-        the journal would take all of the disk. So the reads of requests pause for that moment.
-        """
+        SQLite begins the journal anew in a moment without readers. Slow reads that overlap leave no such
+        moment, and the journal would take all of the disk. So the reads of requests pause for that moment."""
         if self._measure_journal() > limit:
             async with self._reads.pause():
                 await asyncio.get_running_loop().run_in_executor(self._writer, self._empty_journal)
@@ -171,12 +176,13 @@ class Database:
             logger.info("SQLite's journal could not be emptied: something reads; it is tried again")
 
     def read_now(self, function: Callable[[Connection], T]) -> T:
-        """The same, blocking: for the command line and tests."""
+        """Read and block meanwhile: for the command line and tests."""
         with self.engine.connect() as connection, self._begin(connection):
             return function(connection)
 
     def _read_in_time(self, function: Callable[[Connection], T], stop: "StopSignal | None" = None) -> T:
-        """A read holds one of few threads, and on SQLite no server ends what takes too long."""
+        """Read with a limit of time.
+        A read holds one of few threads, and SQLite has no server that ends a read that takes too long."""
         stop = stop or StopSignal()
 
         def read(connection: Connection) -> T:
@@ -194,19 +200,19 @@ class Database:
         return self.read_now(read)
 
     def write_now(self, function: Callable[[Connection], T]) -> T:
-        """The same, blocking: for the command line and tests."""
+        """Write and block meanwhile: for the command line and tests."""
         with self._writing.connect() as connection, self._begin(connection):
             return function(connection)
 
     def _begin(self, connection: Connection) -> RootTransaction:
-        """The next transaction. A connection is proven before the first."""
+        """Begin a transaction. A connection is proven before its first."""
         if self.prove and not connection.info.get(_PROVEN):
             self.prove(connection)
             connection.info[_PROVEN] = True
         return connection.begin()
 
     def apart(self, purpose: str) -> dict[str, Any]:
-        """libpq's parameters for a connection beside the pool, of a name of its own."""
+        """Return libpq's parameters for a connection outside the pool, with a name of its own."""
         _, parameters = self.engine.dialect.create_connect_args(self.url)
         name = f"{self.name} {purpose}"
         return {**parameters, **postgresql.connect_args(self.url, name, self._statement_timeout)}
@@ -220,7 +226,7 @@ class Database:
 
 
 class StopSignal:
-    """Ends a read from another thread, because nobody waits for it any more."""
+    """The signal that ends a read from another thread, because its result is no longer awaited."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -239,7 +245,7 @@ class StopSignal:
 
     @contextmanager
     def reaching(self, cancel: Callable[[], object]) -> Iterator[None]:
-        """`cancel` ends what runs in the block."""
+        """Let `cancel` end what runs in the block."""
         with self._lock:
             self._cancel = cancel
         try:
@@ -253,20 +259,20 @@ _STOP = "windsock_stop"
 
 
 def is_stopped(connection: Connection) -> bool:
-    """Return True if nobody waits any more for what the connection reads."""
+    """Return True if the connection's read is no longer awaited."""
     stop = connection.info.get(_STOP)
     return isinstance(stop, StopSignal) and stop.is_set
 
 
 def _divide(pool_size: int) -> tuple[int, int, int]:
-    """Of so many connections, how many write, read for the monitor itself, and read for requests."""
+    """Return how many of the connections write, read for the monitor itself, and read for requests."""
     reading = pool_size - POSTGRES_WRITERS
     own = min(READERS, max(1, reading // 2))
     return POSTGRES_WRITERS, own, reading - own
 
 
 def _read(url: str) -> URL:
-    """Raises SettingsError."""
+    """Parse the database's address. Raises SettingsError."""
     try:
         found = make_url(url)
     except (ArgumentError, ValueError):  # the address is not repeated: it may hold a password
@@ -297,8 +303,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 @contextmanager
 def _deadline(connection: Connection, seconds: float, stop: StopSignal) -> Iterator[None]:
-    """SQLite gives up a statement that still runs so long after this began, or when it is to stop. Raises
-    OperationalError."""
+    """Make SQLite give up a statement that runs longer than this, or that `stop` ends.
+    Raises OperationalError."""
     driver: Any = connection.connection.driver_connection
     end = time.monotonic() + seconds
     driver.set_progress_handler(lambda: stop.is_set or time.monotonic() > end, LOOK_EVERY)
@@ -311,7 +317,7 @@ def _deadline(connection: Connection, seconds: float, stop: StopSignal) -> Itera
 
 
 def is_too_long(error: Exception) -> bool:
-    """Whether the database gave up a statement because it took too long."""
+    """Return True if the database gave up a statement because it took too long."""
     if not isinstance(error, OperationalError):
         return False
     return str(error.orig) == "interrupted" or getattr(error.orig, "sqlstate", None) == CANCELLED
@@ -327,12 +333,13 @@ _NAME = "windsock_part"  # an inner one hides an outer one of this name until it
 
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
-    """What the block wrote is taken back where it raises; the transaction goes on either way."""
+    """Run the block in a savepoint.
+    If the block raises, its writes are rolled back. The transaction goes on either way."""
     on_driver(connection, f"SAVEPOINT {_NAME}", ())
     try:
         yield
     except BaseException:
-        if not connection.invalidated:  # else there is nobody to tell, and the error says so
+        if not connection.invalidated:  # else there is no connection to roll back, and the error says so
             on_driver(connection, f"ROLLBACK TO SAVEPOINT {_NAME}", ())
             on_driver(connection, f"RELEASE SAVEPOINT {_NAME}", ())
         raise

@@ -11,9 +11,8 @@ Another replica then becomes the leader within `LOOK_SECONDS`. A replica that ca
 `LOOK_SECONDS` + `ANSWER_SECONDS` stops the task by itself, before the server gives the lock to another
 replica.
 
-One overlap remains. A transaction that was under way when the session ended may still be committed beside the
-next leader's work. Every task must therefore be right even if two replicas do it at once.
-"""
+One overlap remains. A transaction that was under way when the session ended may still be committed while the
+next leader works. Every task must therefore be right even if two replicas do it at once."""
 
 import asyncio
 import logging
@@ -43,12 +42,14 @@ SHOWN_FOR = timedelta(minutes=10)  # since it failed last: it is begun anew with
 
 @dataclass(frozen=True)
 class WorkFailure:
+    """The last failure of a task."""
+
     at: datetime
     error: str
 
 
 class FailedWorks:
-    """Of this process, by the work's name."""
+    """The tasks of this process that have failed, by name."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
@@ -56,17 +57,19 @@ class FailedWorks:
         self._last: dict[str, WorkFailure] = {}
 
     def note(self, work: str, error: Exception) -> None:
+        """Record and count a failure."""
         self._metrics.work_failures.labels(work).inc()
         self._last[work] = WorkFailure(self._clock(), f"{type(error).__name__}: {error}"[:SHOWN])
 
     def lately(self) -> Mapping[str, WorkFailure]:
+        """Return the failures of the last SHOWN_FOR."""
         now = self._clock()
         return {work: failure for work, failure in self._last.items() if now - failure.at < SHOWN_FOR}
 
 
 PURPOSE = "leader"  # of the connection: its name in the metrics and in pg_stat_activity
 AGAIN_SECONDS = 5.0  # until a work is begun again that the database has ended
-LONGEST_PAUSE = 120.0  # seconds of it, which doubles while the work fails at once; longer at work: as new
+LONGEST_PAUSE = 120.0  # seconds of it, doubled while the work fails at once. After longer work it is as new
 LOOK_SECONDS = 1.0  # from one look for free locks to the next, which also asks whether the server is there
 STAND_DOWN_SECONDS = 5.0  # for the work to end before its lock is given back at a clean stop
 
@@ -77,37 +80,42 @@ logger = logging.getLogger(__name__)
 
 
 class LeaderElection(Protocol):
-    """Which work is this replica's."""
+    """The election that says which tasks this replica leads."""
 
-    def has(self, work: str) -> bool: ...
+    def has(self, work: str) -> bool:
+        """Return True if this replica leads the task."""
 
     async def wait_until_leader(self, work: str) -> None:
-        """Returns when this replica is the leader."""
+        """Wait until this replica is the leader."""
 
     async def wait_until_lost(self, work: str) -> None:
-        """Returns when this replica is the leader no more."""
+        """Wait until this replica is no longer the leader."""
 
     def stand_down(self, work: str) -> None:
-        """The work has ended."""
+        """Record that the task has ended."""
 
 
 class SingleNode:
-    """The election on a database of one's own: this monitor leads all work."""
+    """The election on a database that only this monitor uses: this monitor leads every task."""
 
     def __init__(self, works: Sequence[str], metrics: Metrics) -> None:
         for work in works:
             metrics.leader.labels(work).set(1)
 
     def has(self, work: str) -> bool:
+        """Return True: this monitor leads every task."""
         return True
 
     async def wait_until_leader(self, work: str) -> None:
+        """Return at once, because this monitor is the leader."""
         return
 
     async def wait_until_lost(self, work: str) -> None:
+        """Wait for ever, because this monitor stays the leader."""
         await asyncio.Event().wait()
 
     def stand_down(self, work: str) -> None:
+        """Do nothing: no other monitor waits for the task."""
         return
 
 
@@ -122,7 +130,7 @@ class _LeaderLock:
 
 
 class PostgresLeaderElection:
-    """`run()` is its background task: it holds the locks."""
+    """The election by PostgreSQL's advisory locks. `run()` is its background task, which holds the locks."""
 
     def __init__(self, link: DedicatedConnection, works: Sequence[str], metrics: Metrics) -> None:
         self._link = link
@@ -131,17 +139,21 @@ class PostgresLeaderElection:
         self._show()
 
     def has(self, work: str) -> bool:
+        """Return True if this replica holds the task's lock."""
         return self._locks[work].taken.is_set()
 
     async def wait_until_leader(self, work: str) -> None:
+        """Wait until this replica holds the task's lock."""
         lock = self._locks[work]
         await lock.taken.wait()
         lock.idle.clear()
 
     async def wait_until_lost(self, work: str) -> None:
+        """Wait until this replica has lost the task's lock."""
         await self._locks[work].lost.wait()
 
     def stand_down(self, work: str) -> None:
+        """Record that the task has ended, so that the lock may be released."""
         self._locks[work].idle.set()
 
     async def run(self) -> None:
@@ -172,7 +184,8 @@ class PostgresLeaderElection:
         self._show()
 
     async def _finish(self) -> None:
-        """At a clean stop: the work, which is told to end too, ends before another begins with it."""
+        """Wait, at a clean stop, until the tasks have ended.
+        So each ends before another replica begins it."""
         busy = [asyncio.create_task(lock.idle.wait()) for lock in self._locks.values()]
         await asyncio.wait(busy, timeout=STAND_DOWN_SECONDS)
         await end(busy)
@@ -193,6 +206,7 @@ class PostgresLeaderElection:
 def make_election(
     database: Database, works: Sequence[str], metrics: Metrics
 ) -> SingleNode | PostgresLeaderElection:
+    """Return the election that fits the database."""
     if not database.is_shared:
         return SingleNode(works, metrics)
     return PostgresLeaderElection(DedicatedConnection(PURPOSE, database, metrics), works, metrics)
@@ -201,10 +215,11 @@ def make_election(
 def run_as_leader(
     election: LeaderElection, name: str, work: Work, failed: FailedWorks, pause: float = AGAIN_SECONDS
 ) -> Work:
-    """The work, as a background task that does it whenever this replica is the leader. Each time it is begun
-    anew: `work` has to make what it remembers, or read it from the database, when it is called. An error ends
-    the work, and it is begun again: one of them is not to end the others. A database that is away is told
-    elsewhere; any other error is a mistake in the monitor, and `failed` is told."""
+    """Return a background task that runs `work` whenever this replica is the leader.
+    Each run begins anew: when it is called, `work` has to make what it remembers, or read it from the
+    database. An error ends the run, and a new one begins, because one failing task must not end the others.
+    An unavailable database is reported elsewhere. Any other error is a defect of the monitor and is recorded
+    in `failed`."""
 
     async def run() -> None:
         wait = pause
@@ -229,7 +244,8 @@ def run_as_leader(
 
 
 async def _run_until(work: Work, lost: Awaitable[None]) -> None:
-    """Raises what the work raises; RuntimeError where it ends by itself."""
+    """Run the work until leadership is lost.
+    Raises the work's error, or RuntimeError if the work ends by itself."""
 
     async def working() -> None:
         await work()
@@ -239,7 +255,7 @@ async def _run_until(work: Work, lost: Awaitable[None]) -> None:
 
 
 def key(work: str) -> int:
-    """The number of a work's lock, a signed integer of 32 bits."""
+    """Return the number of a task's lock, a signed integer of 32 bits."""
     return _to_signed(crc32(work.encode()))
 
 
@@ -260,7 +276,8 @@ _HOLDERS = text(
 
 
 def holders(connection: Connection, works: Sequence[str]) -> Mapping[str, str]:
-    """The replica that leads each work, by the server's own account; a work without a leader is left out."""
+    """Return the replica that leads each task, by the server's own account.
+    A task without a leader is left out."""
     rows = connection.execute(_HOLDERS, {"namespace": NAMESPACE % 2**32})
     names = {row.work: row.name.removeprefix(f"{APPLICATION} ").removesuffix(f" {PURPOSE}") for row in rows}
     return {work: names[key(work) % 2**32] for work in works if key(work) % 2**32 in names}

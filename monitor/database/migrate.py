@@ -22,10 +22,10 @@ from monitor.errors import SettingsError
 
 SCRIPTS = Path(__file__).parent / "migrations"
 LOCK = crc32(b"windsock migrations")
-"""The advisory lock of whoever migrates: replicas that start together do it once."""
+"""The advisory lock of a migration. Replicas that start together migrate once."""
 LOCK_TIMEOUT = "60s"
-"""A change of a table waits so long for those who read it, and all others behind it; then it is given up,
-and the next start tries again."""
+"""The time that a change of a table waits for readers, while all others wait behind it. After that it is
+given up, and the next start tries again."""
 PATIENCE = 60.0  # seconds that a start waits for a database which starts too, or is failing over
 LONGEST_WAIT = 5.0  # seconds between two looks
 UPGRADES_OLDER = "commit 7fd9ba9"
@@ -68,7 +68,7 @@ def _explain(database: Database, error: CommandError) -> str:
 
 
 def migrate_patiently(database: Database, patience: float = PATIENCE) -> None:
-    """The same at a start, when the database may start too. Raises as `migrate`, after `patience` seconds."""
+    """Migrate, and retry while the database starts too. Raises as `migrate`, after `patience` seconds."""
     retrying = Retrying(
         retry=retry_if_exception_type(OperationalError),
         stop=stop_after_delay(patience),
@@ -86,7 +86,8 @@ def _say(state: RetryCallState) -> None:
 
 
 def _take_the_turn(connection: Connection) -> None:
-    """Wait for whoever migrates now; the lock ends with the transaction. A migration may take its time."""
+    """Wait until no other replica migrates.
+    The lock ends with the transaction. A migration may take its time."""
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
     if not connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).scalar_one():
@@ -96,7 +97,7 @@ def _take_the_turn(connection: Connection) -> None:
 
 
 def versions(database: Database) -> tuple[str | None, str | None]:
-    """The database's schema version and this release's."""
+    """Return the database's schema version and this release's."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     found = database.read_now(
         lambda connection: MigrationContext.configure(connection).get_current_revision()

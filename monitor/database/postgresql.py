@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import SettingsError
 
-CONNECT_TIMEOUT = 5  # seconds: a server that is there answers in milliseconds; the next look comes soon
+CONNECT_TIMEOUT = 5  # seconds: a running server answers in milliseconds, and the next look comes soon
 PEER_IDLE = 5  # seconds of silence after which the other side is asked whether it is there
 PEER_INTERVAL = 2  # seconds from one such question to the next
 PEER_COUNT = 3  # questions without an answer: it is gone
@@ -37,8 +37,8 @@ DRIVER = "postgresql+psycopg"
 
 
 def set_driver(url: URL) -> URL:
-    """`postgres://` and `postgresql://`, as providers write them, mean the driver that is used here. Raises
-    SettingsError."""
+    """Return the address with the driver's name.
+    Providers write `postgres://` or `postgresql://`. Raises SettingsError."""
     if find_spec("psycopg") is None:
         raise SettingsError(
             "WINDSOCK_DATABASE_URL: PostgreSQL's driver is not installed: pip install "
@@ -48,8 +48,8 @@ def set_driver(url: URL) -> URL:
 
 
 def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any]:
-    """libpq's parameters of a connection, but for those that the address sets itself. `name`: what
-    pg_stat_activity shows. `statement_timeout` in seconds."""
+    """Return libpq's parameters of a connection, without those that the address sets.
+    `name` is what pg_stat_activity shows. `statement_timeout` is in seconds."""
     session = {
         "statement_timeout": _ms(statement_timeout),
         "lock_timeout": _ms(LOCK_TIMEOUT),
@@ -76,10 +76,11 @@ def connect_args(url: URL, name: str, statement_timeout: float) -> dict[str, Any
 
 
 def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -> Engine:
-    """`pool_size` connections, and never more: whoever uses them has as many threads (engine.py)."""
+    """Return an engine of `pool_size` connections and never more.
+    Its users have as many threads (engine.py)."""
     engine = create_engine(
         url,
-        pool_pre_ping=True,  # after a restart of the server nobody is given a connection of before
+        pool_pre_ping=True,  # after a restart of the server no old connection is handed out
         pool_size=pool_size,
         max_overflow=0,
         connect_args=connect_args(url, name, statement_timeout),
@@ -90,12 +91,12 @@ def make_engine(url: URL, name: str, pool_size: int, statement_timeout: float) -
 
 @dataclass(frozen=True)
 class Life:
-    """Of a server: from its start to its end."""
+    """The life of a server, from its start to its end."""
 
     started_at: datetime
     timeline: str
-    """Another with each server that takes a primary's place, or is restored to a moment (PostgreSQL's
-    documentation, "Timelines"); empty where the provider does not tell."""
+    """The timeline. It changes with each server that takes a primary's place, or is restored to a moment
+    (PostgreSQL's documentation, "Timelines"). Empty if the provider hides it."""
 
 
 _STARTED = text("SELECT pg_postmaster_start_time()")
@@ -103,7 +104,7 @@ _TIMELINE = text("SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1,
 
 
 def life(connection: Connection) -> Life:
-    """The server's, behind a connection."""
+    """Return the life of the server behind a connection."""
     started_at = connection.execute(_STARTED).scalar_one()
     try:
         with connection.begin_nested():
@@ -115,8 +116,8 @@ def life(connection: Connection) -> Life:
 
 
 def _leave_former_primary(context: ExceptionContext) -> None:
-    """A connection on which nothing can be written any more is of no use: the next one finds the new
-    primary."""
+    """Discard a connection on which writing has become impossible.
+    The next connection finds the new primary."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 

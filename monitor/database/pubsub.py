@@ -1,7 +1,7 @@
 """The signals between monitors on one PostgreSQL (LISTEN and NOTIFY).
 
 `signal` sends inside a transaction, and PostgreSQL delivers the signal only after the commit. A signal says
-that there is something to look for, and never what. A signal may be lost with a connection, so every loop
+that something is to be looked for, and never what. A signal may be lost with a connection, so every loop
 that it wakes polls as well. `signal` does nothing on SQLite, because a monitor on SQLite is alone.
 
 `PubSubListener` wakes the loops of its replica. A replica also receives its own signals, and looking once
@@ -10,8 +10,7 @@ more costs one query.
 `DedicatedConnection` is a connection outside the pool for everything that is bound to a session (LISTEN,
 locks). The loss of the connection is noticed at once if the server reports it. A silent loss is noticed
 within `ANSWER_SECONDS` of the next question. The connection is then made anew, for ever, with longer and
-longer pauses.
-"""
+longer pauses."""
 
 import asyncio
 import logging
@@ -45,7 +44,8 @@ class LinkLost(Exception):
 
 
 class DedicatedConnection:
-    """`name` is its place in the metrics, and behind the replica's name in pg_stat_activity."""
+    """A connection outside the pool.
+    `name` stands in the metrics, and after the replica's name in pg_stat_activity."""
 
     def __init__(self, name: str, database: Database, metrics: Metrics) -> None:
         self.name = name
@@ -72,7 +72,7 @@ class DedicatedConnection:
 
     @property
     def _losses(self) -> tuple[type[Exception], ...]:
-        import psycopg  # PostgreSQL is an option: nobody else needs its driver
+        import psycopg  # PostgreSQL is an option: without it the driver is not needed
 
         return psycopg.Error, LinkLost, OSError
 
@@ -83,7 +83,7 @@ class DedicatedConnection:
 
 
 async def ask(session: "Session", question: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The answer's rows. Raises LinkLost where there is none in time, psycopg.Error."""
+    """Run a query and return its rows. Raises LinkLost if no answer comes in time, and psycopg.Error."""
     asking = asyncio.ensure_future(_rows(session, question, parameters))
     try:
         await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
@@ -108,8 +108,8 @@ def _cut(session: "Session", asking: "asyncio.Future[Any]") -> None:
 
 
 async def rest(session: "Session", seconds: float) -> "list[Notify]":
-    """Wait so long, or until something is heard; answers that. Raises psycopg.Error as soon as the server
-    ends the connection."""
+    """Wait so many seconds or until a signal comes, and return the signals.
+    Raises psycopg.Error as soon as the server ends the connection."""
     async with aclosing(session.notifies(timeout=seconds, stop_after=1)) as heard:
         return [notify async for notify in heard]
 
@@ -122,30 +122,32 @@ DELIVERY = "delivery"
 
 
 def reconcile(deployment: str) -> str:
-    """A listener of this deployment says that an asset was updated: Airflow is to be asked at once."""
+    """Return the signal that an asset of this deployment was updated, so Airflow is to be asked at once."""
     return f"reconcile {deployment}"
 
 
 def run_ended(deployment: str) -> str:
-    """The end of a run of this deployment is in the log: its tasks are to be compared at once."""
+    """Return the signal that a run of this deployment ended, so its tasks are to be compared at once."""
     return f"run_ended {deployment}"
 
 
 def signal(connection: Connection, *payload: str) -> None:
-    """Tell these when the transaction is committed. Nothing on SQLite: there is nobody else."""
+    """Send these signals when the transaction is committed.
+    On SQLite nothing is sent, because no other monitor exists."""
     if payload and connection.dialect.name == "postgresql":
-        # One statement, whatever there is to tell; the server leaves out what is told twice.
+        # One statement for all signals. The server leaves repeated ones out.
         connection.exec_driver_sql(_SIGNAL, (CHANNEL, list(payload)))
 
 
 _SIGNAL = "SELECT pg_notify(%s, word) FROM unnest(%s::text[]) AS word"
 
-CHECK_SECONDS = 15.0  # of silence, and the server is asked whether it is there; loops poll more often
+CHECK_SECONDS = 15.0  # of silence, after which the server is asked whether it lives. Loops poll more often
 
 
 class PubSubListener:
-    """`run()` is its background task. `wakes`: by the word that wakes them; other words are passed over, a
-    newer release may have them."""
+    """The listener for other replicas' signals.
+    `run()` is its background task. `wakes` holds the wake signal for each text. Other texts are ignored,
+    because a newer release may send them."""
 
     def __init__(self, link: DedicatedConnection, wakes: Mapping[str, WakeSignal], metrics: Metrics) -> None:
         self._link = link
@@ -158,7 +160,7 @@ class PubSubListener:
 
     async def _listen(self, session: "Session") -> None:
         await ask(session, f"LISTEN {CHANNEL}")
-        for wake in self._wakes.values():  # whatever was said while nobody listened
+        for wake in self._wakes.values():  # signals may have been missed while no session listened
             wake.set()
         while True:
             heard = await rest(session, CHECK_SECONDS)

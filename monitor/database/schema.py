@@ -36,7 +36,7 @@ log_state = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("epoch", String(32), nullable=False),  # another log (a restored or new database): another epoch
     Column("last_seq", BigInteger, nullable=False),
-    Column("pruned_seq", BigInteger, nullable=False),  # everything up to here is gone
+    Column("pruned_seq", BigInteger, nullable=False),  # everything up to this seq is deleted
 )
 
 _OF_AN_ASSET = text("asset_uri IS NOT NULL")  # few events are: the index is as small as they are
@@ -58,7 +58,7 @@ events = Table(
     Column("task_id", Text),
     Column("state", String(20)),
     Column("asset_uri", Text),
-    Column("body", Text, nullable=False),  # the event as it is told, encoded once
+    Column("body", Text, nullable=False),  # the event as subscribers get it, encoded once
     UniqueConstraint("source", "id"),
     Index(None, "dag_id", "run_id", "seq"),
     Index(None, "dag_id", "seq"),
@@ -109,7 +109,7 @@ task_instances = Table(
     Column("last_seq", BigInteger, nullable=False),
 )
 
-# event_log/projections/tries.py: what was told of each try, the earlier ones too
+# event_log/projections/tries.py: the report of each try, the earlier ones too
 tries = Table(
     "tries",
     metadata,
@@ -119,7 +119,7 @@ tries = Table(
     Column("task_id", String(250), primary_key=True),
     Column("map_index", Integer, primary_key=True, autoincrement=False),
     Column("try_number", Integer, primary_key=True, autoincrement=False),
-    Column("ti_id", String(36)),  # null: told without it
+    Column("ti_id", String(36)),  # null: reported without it
     Column("state", String(20), nullable=False),
     Column("filed", Boolean, nullable=False),  # true: as Airflow has filed it, and so for good
     Column("last_seq", BigInteger, nullable=False),
@@ -143,7 +143,7 @@ assets = Table(
     Index(None, "last_seq"),
 )
 
-# event_log/projections/import_errors.py: import errors, each by the id under which it was told first
+# event_log/projections/import_errors.py: import errors, each by the id of its first report
 import_errors = Table(
     "import_errors",
     metadata,
@@ -151,10 +151,10 @@ import_errors = Table(
     Column("error_id", String(200), primary_key=True),
     Column("filename", Text, nullable=False),
     Column("bundle_name", Text),
-    Column("path", Text),  # within the bundle, as REST says, of an error that a hook told
+    Column("path", Text),  # within the bundle, as REST says, of an error that a hook reported
     Column("trace", String(32)),  # the digest of its trace
     Column("open", Boolean, nullable=False),  # false: mended
-    Column("times", Integer, nullable=False),  # how often it was told: mended and broken again
+    Column("times", Integer, nullable=False),  # how often it was reported: mended and broken again
     Column("last_seq", BigInteger, nullable=False),
 )
 
@@ -165,17 +165,17 @@ dags = Table(
     Column("deployment", String(100), primary_key=True),
     Column("dag_id", String(250), primary_key=True),
     Column("is_paused", Boolean, nullable=False),
-    Column("times_paused", Integer, nullable=False),  # how often that was told
+    Column("times_paused", Integer, nullable=False),  # how often that was reported
     Column("times_unpaused", Integer, nullable=False),
-    Column("last_seq", BigInteger),  # null: as it was first seen, of which nobody is told
-    # As Airflow's list says; null where it has not been seen there.
+    Column("last_seq", BigInteger),  # null: as it was first seen, without a notification
+    # As Airflow's list says. Null if the list has not shown it.
     Column("tags", StoredJson),  # list of names
     Column("owners", StoredJson),  # list of names
-    Column("schedule", Text),  # Airflow's summary of the timetable; null: none
+    Column("schedule", Text),  # Airflow's summary of the timetable, or null
     Column("next_run_after", UtcDateTime),  # when Airflow's scheduler is to begin the next run
     Column("is_stale", Boolean),  # true: it has disappeared from its file
     Column("is_partitioned", Boolean),  # true: partitions of assets begin its runs (Airflow 3.2 and newer)
-    Column("seen_at", UtcDateTime),  # since when its schedule and pause are so; null: since the first look
+    Column("seen_at", UtcDateTime),  # since when its schedule and pause are so. Null: since the first look
 )
 
 # notifications/incidents.py: one thing that is wrong, from its first failure to its recovery
@@ -185,7 +185,7 @@ incidents = Table(
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("deployment", String(100), nullable=False),
     Column("key", String(300), nullable=False),  # docs/notifications.md, "Signals"
-    Column("dag_id", Text),  # whose readers may see it; null: those who may read everything
+    Column("dag_id", Text),  # its readers may see it. Null: readers of everything
     Column("title", Text, nullable=False),  # what is wrong, in a few words
     Column("state", String(10), nullable=False),  # open, closed
     Column("failures", Integer, nullable=False),  # that have joined it, the first one too
@@ -196,7 +196,7 @@ incidents = Table(
     Column("closed_at", UtcDateTime),
     Column("closed_seq", BigInteger),
     Column("closed_because", Text),  # null while it is open
-    Column("closed_by", Text),  # who closed it outside of the flow of events; null: an event did
+    Column("closed_by", Text),  # who closed it outside of the flow of events. Null: an event did
     Column("flapping", Boolean, nullable=False),  # true: one of many openings within a short time
     Column("quiet_seconds", Integer),  # of one that flaps: it is over after so long without a failure
     # notifications/incident_order.py: the latest of its failures in the order of the DAG's runs
@@ -214,7 +214,7 @@ incidents = Table(
     Index(None, "confirm_at"),
 )
 
-# notifications/silences.py: what nobody is told for a while
+# notifications/silences.py: what causes no notification for a while
 silences = Table(
     "silences",
     metadata,
@@ -233,7 +233,7 @@ silences = Table(
     Index(None, "ends_at"),
 )
 
-# notifications/silences.py: who does not want to hear of a rule by mail any more
+# notifications/silences.py: who has unsubscribed from a rule's mails
 unsubscribed = Table(
     "unsubscribed",
     metadata,
@@ -242,7 +242,7 @@ unsubscribed = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-# watches/findings.py: what a watch has found and told, so that it is told once
+# watches/findings.py: what a watch has found and reported, so that it is reported once
 watch_findings = Table(
     "watch_findings",
     metadata,
@@ -268,12 +268,12 @@ notifications = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
     Column("sealed_at", UtcDateTime),  # when the first delivery was claimed: nothing joins it any more
-    Column("gathered_into", BigInteger),  # of a follow-up: the recovered that tells it instead
+    Column("gathered_into", BigInteger),  # of a follow-up: the recovery that reports it instead
     Index(None, "rule", "group_key", "id"),
 )
 
-# notifications/outbox/threads.py: which incidents a notification tells of. The decisions say so too, but an
-# incident may have thousands of failures, and every one of them asks who has heard of it.
+# notifications/outbox/threads.py: the incidents that a notification reports. The decisions have them too, but
+# an incident may have thousands of failures, and every one of them asks who was notified of it.
 notification_incidents = Table(
     "notification_incidents",
     metadata,
@@ -296,7 +296,7 @@ decisions = Table(
     Column("reason", Text, nullable=False),
     Column("incident_id", BigInteger),
     Column("silence_id", BigInteger),
-    Column("notification_id", BigInteger),  # null: nobody is told
+    Column("notification_id", BigInteger),  # null: no notification
     Column("created_at", UtcDateTime, nullable=False),
     Index(None, "event_id"),
     Index(None, "notification_id"),
@@ -321,7 +321,7 @@ deliveries = Table(
     Column("rule", String(200), nullable=False),
     Column("template", String(100), nullable=False),
     Column("recipients", StoredJson, nullable=False),  # a list of one, as the API shows it
-    Column("remaining", StoredJson),  # those whom no server has accepted it for yet; null: all of them
+    Column("remaining", StoredJson),  # those whom no server has accepted it for yet. Null: all of them
     Column("state", String(20), nullable=False),
     Column("reason", Text, nullable=False),  # why it is in this state, for people
     Column("subject", Text),  # once rendered
@@ -364,7 +364,7 @@ watermarks = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-# web/auth/tokens.py: programs' bearer tokens; of the secret only its hash
+# web/auth/tokens.py: programs' bearer tokens. Of the secret only its hash is kept.
 tokens = Table(
     "tokens",
     metadata,
@@ -373,12 +373,12 @@ tokens = Table(
     Column("prefix", String(20), nullable=False),  # the secret's first signs, by which people know it again
     Column("name", String(100), nullable=False),
     Column("scopes", StoredJson, nullable=False),  # list of tokens.Scope
-    Column("created_by", Text),  # the Airflow user, by name; null: somebody at the monitor's machine
+    Column("created_by", Text),  # the Airflow user, by name. Null: a person at the monitor's machine
     Column("authenticated_by", Names),  # the deployments whose Airflows accepted that user's password
-    Column("made_by", BigInteger),  # the token that made this one, which ends with it; null: none did
-    # A list of [deployment, dag_id] that it may read; null: every one.
+    Column("made_by", BigInteger),  # the token that made this one, which ends with it, or null
+    # A list of [deployment, dag_id] that it may read. Null: every one.
     Column("dags", StoredJson, nullable=False),
-    # A list that an ingest token reports for; null: the first.
+    # A list that an ingest token reports for. Null: the first.
     Column("deployments", StoredJson(none_as_null=True)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
@@ -389,8 +389,8 @@ tokens = Table(
     sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
 )
 
-# web/auth/sessions.py: who is signed in; of the cookie's id only its hash, and the rest sealed with a key
-# that the database does not hold
+# web/auth/sessions.py: who is signed in. Of the cookie's id only its hash is kept, and the rest is sealed
+# with a key that the database does not hold.
 sessions = Table(
     "sessions",
     metadata,
@@ -407,7 +407,7 @@ sessions = Table(
 failed_attempts = Table(
     "failed_attempts",
     metadata,
-    Column("hash", String(64), primary_key=True),  # SHA-256 of who or where from: nobody's name is kept
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the user or the address: no name is kept
     Column("number", Integer, nullable=False),
     Column("began_at", UtcDateTime, nullable=False),
     Column("ends_at", UtcDateTime, nullable=False),  # then it counts anew
@@ -431,8 +431,8 @@ log_marks = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# notifications/outbox/already_sent.py: after a restore, what was told since the backup was taken: one row an
-# event, rule, channel and recipient
+# notifications/outbox/already_sent.py: after a restore, what was sent since the backup was taken. A row
+# stands for an event, rule, channel and recipient.
 told_before = Table(
     "told_before",
     metadata,

@@ -57,13 +57,13 @@ Convert = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class DatabaseDialect:
-    """One database's own."""
+    """The parts of a statement that differ from database to database."""
 
     insert: Any
     json_rows: Any
     """Makes rows of a JSON array."""
     dialect: Dialect
-    """How its driver takes statements."""
+    """The form in which the driver takes statements."""
 
 
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
@@ -74,10 +74,9 @@ DIALECTS = {
 
 
 def on_driver(connection: Connection, text: str, parameters: Sequence[Any], many: bool = False) -> Any:
-    """Run a statement in the connection's transaction; answers the driver's cursor.
+    """Run a statement in the connection's transaction and return the driver's cursor.
 
-    Raises SQLAlchemy's errors, as if it had gone through it.
-    """
+    Raises SQLAlchemy's errors, as if the statement had gone through SQLAlchemy."""
     cursor: Any = connection.connection.cursor()
     try:
         (cursor.executemany if many else cursor.execute)(text, parameters)
@@ -112,7 +111,7 @@ class Prepared:
 
     @classmethod
     def compile(cls, statement: Any, dialect: Dialect, columns: Iterable[str] | None = None) -> "Prepared":
-        """`columns`: those that an INSERT gives."""
+        """Compile a statement for a dialect. `columns` are the columns that an INSERT gives."""
         compiled = statement.compile(dialect=dialect, column_keys=columns and list(columns))
         parameters = (_parameter(compiled.binds[name], dialect) for name in compiled.positiontup)
         read = statement.selected_columns if statement.is_select else statement.exported_columns
@@ -125,6 +124,7 @@ class Prepared:
         )
 
     def rows(self, connection: Connection, values: Row) -> list[Row]:
+        """Run the statement with these values and return its rows."""
         parameters = tuple(
             other if name is None else _convert(other, values[name]) for name, other in self.parameters
         )
@@ -150,6 +150,7 @@ def _convert(convert: Convert | None, value: Any) -> Any:
 
 
 def bind(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """Return the function that converts a value of this type for the driver, or None."""
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
@@ -158,21 +159,22 @@ def _result(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
 
 
 class Statement:
-    """One statement. Its parameters: what `bindparam` names in it, and the columns that an INSERT gives."""
+    """A statement.
+    Its parameters are the names of `bindparam` in it, and the columns that an INSERT gives."""
 
     def __init__(self, make: Make, columns: Sequence[str] | None = None) -> None:
-        """`make(insert)` makes it, of the dialect's own `insert`."""
+        """Compile the statement for each dialect. `make(insert)` makes it with the dialect's own `insert`."""
         self._prepared = {
             name: Prepared.compile(make(dialect_names.insert), dialect_names.dialect, columns)
             for name, dialect_names in DIALECTS.items()
         }
 
     def rows(self, connection: Connection, **values: Any) -> list[Row]:
-        """What it answers."""
+        """Run the statement and return its rows."""
         return self._prepared[connection.dialect.name].rows(connection, values)
 
     def first(self, connection: Connection, **values: Any) -> Row | None:
-        """The first row that it answers, or None."""
+        """Run the statement and return its first row, or None."""
         found = self.rows(connection, **values)
         return found[0] if found else None
 
@@ -181,10 +183,11 @@ _KEYS = "keys"
 
 
 class BulkInsert:
-    """One INSERT; `make(insert)` says what it does on a conflict. Its only parameters are columns."""
+    """An INSERT whose only parameters are columns. `make(insert)` says what happens on a conflict."""
 
     def __init__(self, table: Table, make: Make, columns: Sequence[str] = ()) -> None:
-        """`columns`: those that rows give; all of them where none is named."""
+        """Compile the INSERT for each dialect.
+        `columns` are those that rows give, or all of them if none is named."""
         self._prepared = {
             name: _Insert.compile(
                 make(dialect_names.insert),
@@ -195,8 +198,8 @@ class BulkInsert:
         }
 
     def rows(self, connection: Connection, rows: Sequence[Row]) -> int:
-        """Write them in their order, a later one upon an earlier one; answers how many were written. Each has
-        a value for each column."""
+        """Write the rows in order, a later one over an earlier one, and return how many were written.
+        Each row has a value for each column."""
         if not rows:
             return 0
         prepared = self._prepared[connection.dialect.name]
@@ -208,7 +211,7 @@ class BulkInsert:
 class _Insert:
     text: str
     columns: tuple[tuple[str, Convert | None], ...]
-    """In the statement's order, each with what makes the driver's value of ours."""
+    """The columns in the statement's order, each with the conversion to the driver's value."""
 
     @classmethod
     def compile(cls, statement: Any, columns: Sequence[Column[Any]], dialect: Dialect) -> "_Insert":
@@ -217,7 +220,7 @@ class _Insert:
         return cls(str(compiled), tuple((name, converts[name]) for name in compiled.positiontup))
 
     def bound(self, rows: Sequence[Row]) -> Any:
-        """The driver's parameters: of one row, or of many."""
+        """Return the driver's parameters for one row, or for many."""
         columns = [_column(name, convert, rows) for name, convert in self.columns]
         bound = list(zip(*columns, strict=True))
         return bound if len(rows) > 1 else bound[0]
@@ -229,7 +232,8 @@ def _column(name: str, convert: Convert | None, rows: Sequence[Row]) -> Iterable
 
 
 def _convert_all(convert: Convert, values: Iterable[Any]) -> Iterator[Any]:
-    """Each once where it comes again and again: a batch is received at one moment."""
+    """Convert the values.
+    A value that repeats is converted once, because a batch is received at one moment."""
     before = after = None
     for value in values:
         if value is not before:
@@ -238,12 +242,12 @@ def _convert_all(convert: Convert, values: Iterable[Any]) -> Iterator[Any]:
 
 
 def plain(table: Table) -> Make:
-    """Nothing but INSERT."""
+    """Return a plain INSERT."""
     return lambda insert: insert(table)
 
 
 def replacing(table: Table, where: Callable[[Any], Any]) -> Make:
-    """A row that is there gives way to a new one where `where`, of the new one, says so."""
+    """Return an INSERT that replaces an existing row if `where`, of the new row, is true."""
 
     def make(insert: Any) -> Any:
         put = insert(table)
@@ -256,11 +260,11 @@ def replacing(table: Table, where: Callable[[Any], Any]) -> Make:
 
 
 class KeyLookup:
-    """Rows of a table at many keys: values of some of its columns, which begin its primary key or an index.
+    """A look-up of rows at many keys.
+    A key holds some columns, which begin the primary key or an index.
 
-    `columns`: those that are read; all of them where none is named. `where`: which rows besides; by `!=` and
-    the like, or SQLite may take an index on it instead of the keys'.
-    """
+    `columns` are those that are read, or all of them if none is named. `where` restricts the rows. Write it
+    with `!=` and the like, or SQLite may take an index on it instead of the keys'."""
 
     def __init__(
         self,
@@ -281,14 +285,15 @@ class KeyLookup:
         }
 
     def rows(self, connection: Connection, keys: Iterable[Sequence[Any]]) -> list[Row]:
-        """Those that are there, in no order."""
+        """Return the rows that exist, in no order."""
         key_rows = list(keys)  # tuples become JSON's arrays too
         return self._prepared[connection.dialect.name].rows(connection, {_KEYS: key_rows}) if key_rows else []
 
 
 def _by_keys(prepared: Prepared, dialect: str) -> Prepared:
-    """SQLite keeps the order of a CROSS JOIN: the keys, and a look-up of each. Else it may go through all
-    rows of the table that `where` leaves, and through the keys for each of them."""
+    """Return the look-up with SQLite's CROSS JOIN, which keeps the order: the keys, and a look-up of each.
+    Otherwise SQLite may go through all rows of the table that `where` leaves, and through the keys for each
+    of them."""
     if dialect != "sqlite":
         return prepared
     return replace(prepared, text=prepared.text.replace(" JOIN ", " CROSS JOIN "))
@@ -311,12 +316,12 @@ def _part(value: Any, column: Column[Any]) -> ColumnElement[Any]:
 
 
 MAX_PAGE_BYTES = 1024 * 1024
-"""Of a page's rows: writing so much holds up the event loop for some 10 ms. A row that is longer makes a page
-of its own."""
+"""The bytes of a page's rows. Writing so much holds up the event loop for some 10 ms. A longer row makes a
+page of its own."""
 FETCHED = 20  # rows that a database hands over at once where a page may end before its last row
 SCALAR_BYTES = 32  # of a number or a moment, with its comma
 ESCAPED = "&<>'\""
-ESCAPED_BYTES = 4  # that an escaped sign takes beside its own in HTML
+ESCAPED_BYTES = 4  # additional bytes of an escaped sign in HTML
 T = TypeVar("T")
 
 
@@ -346,7 +351,7 @@ def take(rows: Iterable[T], most: int = MAX_PAGE_BYTES) -> list[T]:
 
 
 def fit(rows: Iterable[T], limit: int, most: int = MAX_PAGE_BYTES) -> tuple[list[T], bool]:
-    """Return the first rows, at most `limit` and as many as a page holds, and True if there are more."""
+    """Return the first rows, at most `limit` and as many as a page holds, and True if more follow."""
     taken = take(islice(rows, limit + 1), most)
     if len(taken) == 1:
         return taken, False
@@ -362,10 +367,12 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class SweepResult:
+    """The result of one step of deleting old rows."""
+
     gone: int
     """Rows that are forgotten."""
     after: Key | None
-    """Where to go on; None: there is no more."""
+    """The key at which to go on. None means that no row follows."""
 
 
 def walk(
@@ -375,8 +382,9 @@ def walk(
     old: ColumnElement[bool],
     young: ColumnElement[bool] | None = None,
 ) -> SweepResult:
-    """Look at the next BATCH rows behind a primary key and forget those that are `old`: where no index tells
-    which they are. The walk ends at a row that is `young`, where keys grow with time."""
+    """Look at the next BATCH rows behind a primary key and delete those that are `old`.
+    This serves tables without an index that finds them. The walk ends at a row that is `young`, if keys grow
+    with time."""
     keys = list(table.primary_key.columns)
     behind = [tuple_(*keys) > tuple_(*after)] if after else []
     page = select(*keys, *([young.label("young")] if young is not None else []))

@@ -16,7 +16,7 @@ from monitor.errors import EventError
 from monitor.observability.metrics import UNREADABLE_ROWS
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, EventError)
-"""What reading a row raises that holds something else than it should."""
+"""The errors that reading a row raises if it holds something else than it should."""
 MAX_LOGGED = 1_000  # rows whose names are remembered, so that each is logged once and not at every look
 SHOWN_ERROR = 200  # characters
 
@@ -28,7 +28,8 @@ _logged: set[tuple[str, Any]] = set()
 
 
 def read_each(table: str, rows: Iterable[Row], read: Callable[[Row], Read]) -> Iterator[Read]:
-    """What `read` makes of each row. A row at which it fails is left out, logged and counted."""
+    """Yield the result of `read` for each row.
+    A row at which `read` fails is left out, logged and counted."""
     for row in rows:
         try:
             found = read(row)
@@ -52,7 +53,7 @@ def note_unreadable(table: str, row: Any, error: Exception) -> None:
 
 
 def _number_of(row: Any) -> Any:
-    """The row's number, by which a person finds it."""
+    """Return the row's number, by which a person finds the row."""
     for name in ("seq", "id"):
         if (number := getattr(row, name, None)) is not None:
             return number
@@ -62,15 +63,17 @@ def _number_of(row: Any) -> Any:
 
 
 class StoredJson(TypeDecorator[Any]):
-    """JSON, or `()` for a text that is none: whoever needs more than nothing there cannot read the row.
+    """A JSON column that gives `()` for a text that is no JSON.
+    A reader that needs more than nothing cannot read the row.
 
-    Never None, which means something in some columns (of a token: every DAG), nor an empty object.
-    """
+    The value is never None, which has a meaning in some columns (of a token: every DAG), nor an empty
+    object."""
 
     impl = JSON
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return the function that decodes a stored value."""
         read = super().result_processor(dialect, coltype)
         if read is None:
             return None
@@ -86,18 +89,21 @@ class StoredJson(TypeDecorator[Any]):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC on every database; SQLite's own type forgets the zone."""
+    """A moment in UTC on every database. SQLite's own type forgets the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+        """Return the function that encodes a moment for the driver."""
         return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert a moment to UTC for the database."""
         return None if value is None else _to_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return a stored moment in UTC."""
         if value is None:
             return None
         moment: datetime = value
@@ -113,9 +119,11 @@ class Names(TypeDecorator[frozenset[str]]):
     cache_ok = True
 
     def process_bind_param(self, value: frozenset[str] | None, dialect: Dialect) -> str | None:
+        """Return the names as a JSON array in order."""
         return None if value is None else json.dumps(sorted(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
+        """Return the stored names, or none if the text cannot be read."""
         if value is None:
             return None
         try:
@@ -135,7 +143,8 @@ _WITHOUT_ZONE = len("2026-11-22 10:00:00.000000")
 
 
 def _sqlite_text(moment: datetime | None) -> str | None:
-    """As SQLAlchemy's own type writes it, in half the time: an event has half a dozen moments."""
+    """Return the moment as SQLAlchemy's own type writes it, in half the time.
+    An event has half a dozen moments."""
     if moment is None:
         return None
     if moment.tzinfo is not timezone.utc:

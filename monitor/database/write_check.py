@@ -39,16 +39,17 @@ class WriteResult:
     error: str | None
     """None if it got through."""
     age: float | None
-    """Seconds since a write got through; None if none has, in this process."""
+    """The seconds since a write got through. None if none has, in this process."""
 
     @property
     def is_stale(self) -> bool:
-        """True if writes neither get through nor fail: one waits, for a lock or an answer."""
+        """True if writes neither get through nor fail, because one waits for a lock or an answer."""
         return self.age is not None and self.age > STALE_SECONDS
 
 
 class WriteCheck:
-    """`run()` is its background task, in each replica: a replica may be cut off alone."""
+    """The check that the database can be written.
+    `run()` is its background task, in each replica, because a replica may be cut off alone."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class WriteCheck:
 
     @property
     def result(self) -> WriteResult:
+        """The result of the last check."""
         age = None if self._written_at is None else self._monotonic() - self._written_at
         return WriteResult(self._error, age)
 
@@ -94,7 +96,7 @@ class WriteCheck:
         self._error, self._written_at = None, self._monotonic()
 
     def _require_space(self) -> None:
-        """A row may still fit where events no longer do. Raises OSError."""
+        """Raise OSError if the disk is almost full. A row may still fit when events no longer do."""
         file = None if self._database.is_shared else self._database.url.database
         if file and file != ":memory:":
             free = self._free_bytes(Path(file).parent)
@@ -112,6 +114,6 @@ def _keep(connection: Connection, now: datetime) -> None:
 
 
 def last_written(connection: Connection) -> datetime | None:
-    """When a monitor on this database last wrote this row."""
+    """Return when a monitor on this database last wrote this row."""
     found: datetime | None = connection.scalar(select(table.c.written_at).where(table.c.id == ROW))
     return found

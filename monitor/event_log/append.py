@@ -21,7 +21,7 @@ from monitor.event_log.cursor import Cursor, state
 from monitor.event_log.read import LINE, LogRow, find_logged
 from monitor.events.event import Event
 
-# SQLite knows no FOR UPDATE and needs none: whoever writes holds the whole database (database/engine.py).
+# SQLite knows no FOR UPDATE and needs none: a writer holds the whole database (database/engine.py).
 _LOCK = Statement(lambda _insert: select(log_state.c.epoch, log_state.c.last_seq).with_for_update())
 _ADVANCE = Statement(lambda _insert: update(log_state).values(last_seq=bindparam("last")))
 _APPEND = BulkInsert(
@@ -32,7 +32,7 @@ _TAKE_BACK = Statement(lambda _insert: delete(events).where(events.c.seq >= bind
 
 
 def lock(connection: Connection) -> Cursor:
-    """Be the only transaction that appends, until its end; answers the log's end."""
+    """Make this the only transaction that appends, until its end. Return the log's end."""
     [locked] = _LOCK.rows(connection)
     return Cursor(locked["epoch"], locked["last_seq"])
 
@@ -40,10 +40,10 @@ def lock(connection: Connection) -> Cursor:
 def append(
     connection: Connection, batch: Sequence[Event], received_at: datetime, end: Cursor | None = None
 ) -> list[int | None]:
-    """Log what is new. Answers, in the batch's order, the seq of each event, or None for a duplicate.
+    """Log the events that are new.
+    Return the seq of each event, in the batch's order, or None for a duplicate.
 
-    `end` is what `lock` answered; None where the transaction has not asked it yet.
-    """
+    `end` is the result of `lock`, or None if the transaction has not called it yet."""
     first = (end or lock(connection)).seq + 1  # locked before anything is read
     seqs: list[int | None] = list(range(first, first + len(batch)))
     if not _append(connection, batch, seqs, received_at):
@@ -58,13 +58,14 @@ def append(
 def _append(
     connection: Connection, batch: Sequence[Event], seqs: Sequence[int | None], received_at: datetime
 ) -> bool:
-    """Whether all that have a seq were new. Most batches are: to write them is their look-up."""
+    """Return True if all events with a seq were new.
+    Most batches are new, so writing them is their look-up."""
     rows = [_row(event, seq, received_at) for event, seq in zip(batch, seqs, strict=True) if seq is not None]
     return _APPEND.rows(connection, rows) == len(rows)
 
 
 def _assign_seqs(batch: Sequence[Event], logged: set[tuple[str, str]], first: int) -> list[int | None]:
-    """A seq for each that is neither logged nor there before; no number is left out."""
+    """Return a seq for each event that is neither logged nor earlier in the batch. No number is left out."""
     seqs: list[int | None] = []
     for event in batch:
         is_new = name_of(event) not in logged
@@ -75,7 +76,7 @@ def _assign_seqs(batch: Sequence[Event], logged: set[tuple[str, str]], first: in
 
 
 def name_of(event: Event) -> tuple[str, str]:
-    """What names it in the log (CloudEvents 1.0: `source` and `id` together)."""
+    """Return the event's name in the log. CloudEvents 1.0 names an event by `source` and `id` together."""
     return event.source, event.id
 
 
@@ -100,18 +101,18 @@ def _row(event: Event, seq: int, received_at: datetime) -> dict[str, Any]:
 
 
 def line_of(seq: int, event: Event) -> LogRow:
-    """The same of an event that has just been logged, without a look at the log."""
+    """Return the log's row of an event that has just been logged, without reading the log."""
     row = _row(event, seq, event.time)
     return LogRow(*(row[column.name] for column in LINE))
 
 
 PRUNE_BATCH = 1_000  # rows a transaction, so that ingest never waits long behind retention
-EPOCH_BYTES = 4  # of which nobody has many
+EPOCH_BYTES = 4  # bytes: a log has few epochs
 MARK_EVERY = timedelta(hours=1)  # how exactly is known when a seq was written
 
 
 def prune(connection: Connection, before: datetime) -> int:
-    """Forget up to PRUNE_BATCH of the oldest events received before a moment; answers how many."""
+    """Delete up to PRUNE_BATCH of the oldest events received before a moment. Return their number."""
     oldest = events.c.seq <= state(connection).pruned_seq + PRUNE_BATCH
     query = select(func.max(events.c.seq)).where(events.c.received_at < before, oldest)
     upto = connection.execute(query).scalar_one_or_none()
@@ -124,15 +125,14 @@ def prune(connection: Connection, before: datetime) -> int:
 
 
 def begin_epoch(connection: Connection) -> str:
-    """It is another log from now on: no cursor of before leads into it. Answers its name."""
+    """Begin another log and return its epoch. No earlier cursor leads into this log."""
     epoch = secrets.token_hex(EPOCH_BYTES)
     connection.execute(update(log_state).values(epoch=epoch))
     return epoch
 
 
 def mark(connection: Connection, now: datetime, kept_until: datetime) -> None:
-    """Note how far the log has come, once in a while; of the marks before `kept_until` the last one is
-    enough."""
+    """Record the log's end, once in a while. Of the marks before `kept_until` only the last is kept."""
     last = connection.execute(select(func.max(log_marks.c.at))).scalar_one()
     if last is None or now - last >= MARK_EVERY:
         connection.execute(insert(log_marks).values(at=now, seq=state(connection).last_seq))
@@ -141,6 +141,6 @@ def mark(connection: Connection, now: datetime, kept_until: datetime) -> None:
 
 
 def seq_by(connection: Connection, moment: datetime) -> int:
-    """Everything up to this seq was written before a moment; 0 where that is not known."""
+    """Return the seq up to which everything was written before a moment, or 0 if that is unknown."""
     query = select(func.max(log_marks.c.seq)).where(log_marks.c.at <= moment)
     return connection.execute(query).scalar_one() or 0

@@ -36,12 +36,14 @@ class Cursor:
 
 @dataclass(frozen=True)
 class LogState:
+    """The log's epoch and bounds."""
+
     epoch: str
     last_seq: int
     pruned_seq: int
 
     def expiry_reason(self, cursor: Cursor) -> str | None:
-        """Why one cannot go on from this cursor, or None where one can."""
+        """Return why reading cannot go on from this cursor, or None if it can."""
         if cursor.epoch != self.epoch:
             return "the cursor is of another log (epoch)"
         if cursor.seq < self.pruned_seq:
@@ -52,5 +54,6 @@ class LogState:
 
 
 def state(connection: Connection) -> LogState:
+    """Read the log's epoch and bounds."""
     row = connection.execute(select(log_state.c.epoch, log_state.c.last_seq, log_state.c.pruned_seq)).one()
     return LogState(row.epoch, row.last_seq, row.pruned_seq)

@@ -1,12 +1,11 @@
 """The facts about each Airflow deployment: its origin, and the DAGs that the log has events of.
 
-`origin_of` gives the moment from which Windsock reports on a deployment. Earlier events are logged, and
-nobody is notified of them, because a first start would mail every failure that Airflow remembers.
+`origin_of` gives the moment from which Windsock reports on a deployment. Earlier events are logged without a
+notification, because a first start would mail every failure that Airflow remembers.
 
 `LoggedDags` counts the DAGs that events named for the first time. Permissions that were read before a DAG
 had its first event cannot decide about that DAG, so they have to be read again. `LoggedDags` is used on the
-event loop's own thread only.
-"""
+event loop's own thread only."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -23,12 +22,13 @@ from monitor.event_log.read import LogRow
 
 ORIGIN = "origin"
 BEFORE_FIRST_SIGHT = timedelta(minutes=5)
-"""What happened so shortly before Windsock first heard of a deployment is told: whoever installs it and sees
-a run fail meanwhile expects the mail."""
+"""The time before Windsock's first contact with a deployment in which failures are reported all the same. A
+user who installs Windsock and sees a run fail meanwhile expects the mail."""
 
 
 def origin_of(connection: Connection, deployment: str, now: datetime) -> datetime:
-    """The moment from which on a deployment is told of; set at the first question, kept for ever."""
+    """Return the moment from which Windsock reports on a deployment.
+    The first call sets it. It then stays for ever."""
     origin = _load_origin(connection, deployment)
     if origin is not None:
         return origin
@@ -53,18 +53,18 @@ _MOMENT = Statement(
     )
 )
 
-MAX_DAGS = 100_000  # remembered of one deployment; an id costs about 100 bytes
-MAX_EVENTS = 10_000  # read to catch up; after a longer gap every permission is asked for again instead
+MAX_DAGS = 100_000  # remembered of one deployment: an id costs about 100 bytes
+MAX_EVENTS = 10_000  # read to catch up. After a longer gap every permission is asked for again instead
 
 DagId = tuple[str, str]
 """A deployment and a dag_id."""
 
 
 class LoggedDags:
-    """Counts, for each deployment, how often an event named a DAG that no earlier event had named."""
+    """The count, for each deployment, of events that named a DAG for the first time."""
 
     def __init__(self, database: Database, listed: Callable[[Connection], Iterable[DagId]]) -> None:
-        """`listed` reads the DAGs that are known without a look at each event."""
+        """Keep `listed`, which reads the DAGs that are known without a look at each event."""
         self._database = database
         self._listed = listed
         self._dags: dict[str, set[str]] = {}
@@ -80,10 +80,11 @@ class LoggedDags:
 
     @property
     def dags(self) -> frozenset[DagId]:
-        """Those that events and lists named, without what was forgotten."""
+        """The DAGs that events and lists named, without those that were forgotten."""
         return frozenset((deployment, dag_id) for deployment, dags in self._dags.items() for dag_id in dags)
 
     def version_of(self, deployment: str) -> int:
+        """Return the number of DAGs of this deployment that have become known."""
         return self._versions.get(deployment, 0)
 
     def has_any(self, deployment: str) -> bool:
@@ -91,8 +92,7 @@ class LoggedDags:
         return deployment in self._dags
 
     def note(self, after: Cursor, lines: Sequence[LogRow]) -> None:
-        """Take note of the DAGs that the events behind a place are of, and of those whose runs an asset's
-        update began."""
+        """Add the DAGs that the events after a place name, and those whose runs an asset's update began."""
         for line in lines:
             if line.dag_id is not None:
                 self._add(line.deployment, line.dag_id)
@@ -103,7 +103,8 @@ class LoggedDags:
             self._place = Cursor(after.epoch, lines[-1].seq)
 
     def forget(self, dags: Iterable[DagId]) -> None:
-        """A user has lost these: they may be deleted. One that comes again is new."""
+        """Forget DAGs that a user can no longer read, because they may be deleted.
+        A DAG that comes again counts as new."""
         for deployment, dag_id in dags:
             self._dags.get(deployment, set()).discard(dag_id)
 
@@ -125,7 +126,7 @@ class LoggedDags:
     def _read(
         self, connection: Connection, before: Cursor | None
     ) -> tuple[Cursor, list[DagId], list[tuple[str, str | None, str | None]] | None]:
-        """The log's end; every listed DAG on the first look and after a long gap; what came since."""
+        """Read the log's end, what came since, and (first, and after a long gap) every listed DAG."""
         log = state(connection)
         end = Cursor(log.epoch, log.last_seq)
         if before is not None and before == end:

@@ -22,7 +22,7 @@ from monitor.database.schema import events
 from monitor.database.types import UNREADABLE, note_unreadable, read_each
 
 AllowedDags = frozenset[tuple[str, str]] | None
-"""The (deployment, dag_id) pairs that a user may read; None: everything."""
+"""The (deployment, dag_id) pairs that a user may read. None means everything."""
 
 UPDATED = "airflow.asset.updated"
 
@@ -30,7 +30,7 @@ UPDATED = "airflow.asset.updated"
 def readable(
     deployment: ColumnElement[str], dag_id: ColumnElement[Any], allowed_dags: AllowedDags
 ) -> list[ColumnElement[bool]]:
-    """The reader's rights as SQL, over any table's columns."""
+    """Return the reader's rights as SQL, over any table's columns."""
     if allowed_dags is None:
         return []
     allowed: dict[str, list[str]] = {}
@@ -40,13 +40,13 @@ def readable(
 
 
 def may_read(deployment: str, dag_id: str | None, allowed_dags: AllowedDags) -> bool:
-    """The same of one row that has been read."""
+    """Return True if the reader may see a row with these names."""
     return allowed_dags is None or (deployment, dag_id) in allowed_dags
 
 
 def redact_body(kind: str, body: str, allowed_dags: AllowedDags) -> str:
-    """What a reader is told of an event that the reader may see: an asset's update also names the runs that
-    it began, and those may be of other DAGs."""
+    """Return an event's body without what the reader may not see.
+    An asset's update also names the runs that it began, and those may be of other DAGs."""
     if allowed_dags is None or kind != UPDATED:
         return body
     try:
@@ -55,7 +55,7 @@ def redact_body(kind: str, body: str, allowed_dags: AllowedDags) -> str:
         seen = [run for run in began if (deployment, run["dag_id"]) in allowed_dags]
     except UNREADABLE as error:
         note_unreadable("events", None, error)
-        return "{}"  # nobody knows what it names
+        return "{}"  # it is unknown what the event names
     if len(seen) == len(began):
         return body
     event["data"]["created_dagruns"] = seen
@@ -63,7 +63,7 @@ def redact_body(kind: str, body: str, allowed_dags: AllowedDags) -> str:
 
 
 def began_by(body: str) -> Iterator[tuple[str, str]]:
-    """The DAGs, by deployment and dag_id, whose runs an asset's update began."""
+    """Yield the DAGs, by deployment and dag_id, whose runs an asset's update began."""
     for deployment, began in read_each("events", [body], lambda text: _parse_created_runs(json.loads(text))):
         yield from ((deployment, run["dag_id"]) for run in began if isinstance(run.get("dag_id"), str))
 
@@ -77,19 +77,20 @@ FILTERS = ("deployment", "type", "dag_id", "run_id", "task_id", "state", "asset"
 
 @dataclass(frozen=True)
 class Filter:
-    """Globs by attribute: one value of each given attribute must match. An empty filter takes all."""
+    """A filter by globs. One value of each given attribute must match. An empty filter takes all events."""
 
     globs: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def from_values(cls, **values: Sequence[str]) -> "Filter":
+        """Return the filter of these values. An attribute without values is left out."""
         return cls(tuple((name, tuple(globs)) for name, globs in values.items() if globs))
 
 
 def conditions(
     connection: Connection, event_filter: Filter, allowed_dags: AllowedDags
 ) -> list[ColumnElement[bool]]:
-    """The filter and the reader's rights as SQL."""
+    """Return the filter and the reader's rights as SQL."""
     clauses = [
         like_any(connection, events.c["asset_uri" if name == "asset" else name], globs)
         for name, globs in event_filter.globs
@@ -98,12 +99,13 @@ def conditions(
 
 
 def like_any(connection: Connection, column: ColumnElement[Any], globs: Sequence[str]) -> ColumnElement[bool]:
-    """Whether one of these globs, of which there is at least one, matches; over any table's column."""
+    """Return SQL that is true if one of these globs matches, over any table's column.
+    `globs` holds at least one."""
     return or_(*(_like(connection, column, glob) for glob in globs))
 
 
 def _like(connection: Connection, column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
-    """A glob with * and ? only, matched by case, in the database's own words."""
+    """Return SQL for a case-sensitive glob with * and ? only, in the database's own dialect."""
     if not set(glob) & {"*", "?"}:
         return column == glob
     if connection.dialect.name == "sqlite":

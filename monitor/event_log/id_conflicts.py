@@ -5,13 +5,11 @@ failure beforehand. An event is therefore a duplicate only if it is about the sa
 logged under the id and the digest of its subject, which nothing else can claim. So both are logged, and
 Airflow says which of the two is true.
 
-Two differences make no conflict, because Airflow itself changes them under one UUID. One is the number of a
-try that failed while it was queued. The other is the index of a mapped task, which is -1 until the task is
-expanded, and 0 then.
+Two differences make no conflict, because Airflow itself changes them under one UUID. The first is the number
+of a try that failed while it was queued. The second is the index of a mapped task, which is -1 until the
+task is expanded, and 0 then.
 
-A run that is reported as a test differs from the same run in production, because nobody is notified of
-tests.
-"""
+A run that is reported as a test differs from the same run in production, because tests notify no one."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,23 +27,23 @@ from monitor.events.event import Event
 from monitor.events.identity import digest
 
 UNKNOWN = "unreadable"
-"""Of a row that cannot be read: it is taken for another thing, so that the event is logged beside it."""
+"""The thing of a row that cannot be read. It counts as another thing, so the event is logged as well."""
 Thing = tuple[str, ...]
-"""What an event is of: its type, and the names of it."""
+"""The thing that an event is about: its type and names."""
 
 _LOGGED = KeyLookup(table, ("source", "id"), columns=("source", "id", *(column.name for column in LINE)))
 
 
 def conflicting(connection: Connection, duplicates: Sequence[Event]) -> list[Event | None]:
-    """Each of these events, in their order, under an id of its own where the log has its id for another
-    thing; None where it is of the same."""
+    """Return each event, in order, under an id of its own if the log has its id for another thing.
+    None stands for an event whose id the log has for the same thing."""
     logged = _logged(connection, duplicates)
     return [event.rename(_own_id(event)) if _is_conflict(logged, event) else None for event in duplicates]
 
 
 def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
-    """The ids of those of these events that the log lacks, or has for another thing only: what the reconciler
-    asks."""
+    """Return the ids of the events that the log lacks, or has for another thing only.
+    The reconciler uses this."""
     candidates = list(events)
     logged = _logged(connection, candidates)
     new = {event.id for event in candidates if name_of(event) not in logged}
@@ -55,7 +53,7 @@ def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
 
 
 def _logged(connection: Connection, events: Iterable[Event]) -> dict[tuple[str, str], Thing]:
-    """What the log has each of these ids for, by source and id."""
+    """Return the thing for which the log has each of these ids, by source and id."""
     rows = _LOGGED.rows(connection, {name_of(event) for event in events})
     return {
         (row["source"], row["id"]): _thing(LogRow(*(row[column.name] for column in LINE))) for row in rows
@@ -81,7 +79,7 @@ def _thing(line: LogRow) -> Thing:
 
 
 def _besides(line: LogRow) -> Any:
-    """What tells two things of one type and of the same names apart."""
+    """Return the value that distinguishes two things of one type and the same names."""
     return next(read_each("events", [line], _read_besides), UNKNOWN)
 
 

@@ -37,30 +37,32 @@ from monitor.events.event import Event
 from monitor.observability.metrics import Metrics
 
 MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's lock, and a reader's wait, short
-MAX_WAITING = 200  # requests in the queue; beyond it a sender is told to come back (429), nothing is lost
+MAX_WAITING = 200  # requests in the queue: beyond it a sender has to come back (429), and nothing is lost
 
 
 class IngestOutcome(str, Enum):
-    """What became of one event."""
+    """The result of taking in one event."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
-    """The database refused its data; the events that arrived with it were written."""
+    """The database refused the event's data. The events that arrived with it were written."""
 
 
 class IngestBusy(Exception):
-    """More is waiting to be written than is sensible: try again later."""
+    """Too much is waiting to be written. The caller should try again later."""
 
 
 @dataclass(eq=False)
 class PendingBatch:
+    """The events of one request, which wait to be written."""
+
     events: Sequence[Event]
     outcomes: "asyncio.Future[list[IngestOutcome]]"
 
 
 class IngestQueue:
-    """All but `drain` belongs to the event loop's thread."""
+    """The queue between requests and the writer. All but `drain` belongs to the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: deque[PendingBatch] = deque()
@@ -68,7 +70,8 @@ class IngestQueue:
         self._came = asyncio.Event()
 
     def add(self, events: Sequence[Event]) -> "asyncio.Future[list[IngestOutcome]]":
-        """What is answered for these events. Raises IngestBusy where too much is waiting already."""
+        """Queue the events and return the future of their outcomes.
+        Raises IngestBusy if too much is waiting."""
         if len(self._waiting) >= MAX_WAITING:
             raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written")
         arrival = PendingBatch(events, asyncio.get_running_loop().create_future())
@@ -78,13 +81,13 @@ class IngestQueue:
         return arrival.outcomes
 
     async def wait(self) -> None:
-        """Until there is something to be written."""
+        """Wait until the queue holds something."""
         while not self._waiting:
             self._came.clear()
             await self._came.wait()
 
     def drain(self) -> list[PendingBatch]:
-        """The oldest of them, as many as fit into a transaction. From any thread."""
+        """Take the oldest batches, as many as fit into a transaction. Any thread may call this."""
         together: list[PendingBatch] = []
         size = 0
         while self._waiting and size < MAX_COMMIT:
@@ -93,7 +96,7 @@ class IngestQueue:
         return together
 
     def answer(self, together: Sequence[PendingBatch], outcomes: Sequence[IngestOutcome]) -> None:
-        """`outcomes`: of each of their events, in order."""
+        """Give each batch its outcomes. `outcomes` holds one for each event, in order."""
         results = iter(outcomes)
         for arrival in together:
             answer = [next(results) for _ in arrival.events]
@@ -102,13 +105,14 @@ class IngestQueue:
         self._unanswered.difference_update(together)
 
     def fail(self, together: Collection[PendingBatch], error: Exception) -> None:
+        """Give an error to the requests of these batches."""
         for arrival in together:
             if not arrival.outcomes.done():
                 arrival.outcomes.set_exception(error)
         self._unanswered.difference_update(together)
 
     def fail_all(self, error: Exception) -> None:
-        """Also those that the database's thread has gathered, and may yet write."""
+        """Fail all batches, including those that the database's thread has gathered and may yet write."""
         self.fail(list(self._unanswered), error)
 
 
@@ -119,18 +123,21 @@ ENDS = {
         for state in ("success", "failed", "skipped", "upstream_failed", "removed", "up_for_retry")
     },
 }
-"""What is an end, of a run or of a task's try: whose delay is what was promised (docs/slo.md)."""
+"""The ends of a run or of a task's try. Their delay is what docs/slo.md promises."""
 
 
 class IngestCounter:
+    """The metrics of what is taken in."""
+
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def count(
         self, events: Sequence[Event], taken: Sequence[bool], origins: Mapping[str, datetime], now: datetime
     ) -> None:
-        """`taken`: of each event whether it was new. `origins`: since when deployments are known; what ended
-        before is not late."""
+        """Count the events.
+        `taken` says for each event whether it was new. `origins` says since when deployments are known: what
+        ended before that is not late."""
         duplicates: Counter[str] = Counter()
         delays: dict[str, list[float]] = defaultdict(list)
         ends: dict[str, list[float]] = defaultdict(list)
@@ -151,12 +158,12 @@ class IngestCounter:
         _observe(self._metrics.notification_delay, ends)
 
     def count_conflict(self, event: Event) -> None:
-        """One whose id the log has for another thing."""
+        """Count an event whose id the log has for another thing."""
         self._metrics.id_conflicts.labels(event.deployment).inc()
 
 
 def _observe(family: Histogram, values: Mapping[str, Sequence[float]]) -> None:
-    """By the family's one label."""
+    """Observe the values under the family's one label."""
     for label, some in values.items():
         observe = family.labels(label).observe
         for value in some:
@@ -176,20 +183,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Wakeups:
-    """Who is woken by what is taken in."""
+    """The signals that wake other parts when events are taken in."""
 
     feed: WakeSignal
     delivery: WakeSignal
     reconcilers: Mapping[str, WakeSignal]
-    """By deployment: an asset was updated."""
+    """The signals, by deployment, that an asset was updated."""
     run_ended: Mapping[str, WakeSignal] = field(default_factory=dict)
-    """By deployment: the log has a run's end."""
+    """The signals, by deployment, that the log has a run's end."""
     hand: Callable[[Cursor, Sequence[SeqAndEvent]], None] | None = None
-    """Takes what was logged behind a place, and wakes the feed; None: the feed is woken, and reads it."""
+    """A function that takes what was logged behind a place, and wakes the feed. None means that the feed is
+    woken and reads the log."""
 
     @property
     def by_signal(self) -> dict[str, WakeSignal]:
-        """By what another replica signals."""
+        """The wake signals by the text that another replica sends."""
         nudges = {reconcile(deployment): wake for deployment, wake in self.reconcilers.items()}
         ends = {run_ended(deployment): wake for deployment, wake in self.run_ended.items()}
         return {FEED: self.feed, DELIVERY: self.delivery, **nudges, **ends}
@@ -198,17 +206,17 @@ class Wakeups:
 @dataclass(frozen=True)
 class _WriteResult:
     taken: list[bool]
-    """Of each event, in their order, whether it was new."""
+    """True or False for each event, in order: whether it was new."""
     after: Cursor
     logged: list[SeqAndEvent]
     called_for: bool
-    """Whether something is to be delivered."""
+    """True if anything is to be delivered."""
     run_ended: set[str]
     """The deployments of which a run's end was logged."""
 
 
 class Ingest:
-    """Takes events. `run()` is its one background task: the writer."""
+    """The intake of events. `run()` is its one background task: the writer."""
 
     def __init__(
         self,
@@ -257,7 +265,7 @@ class Ingest:
         try:
             result = await self._database.write(lambda connection: self._write_some(connection, together))
         except Exception as error:
-            # The senders keep their events and come again; the database may be full, locked or gone.
+            # The senders keep their events and come again. The database may be full, locked or gone.
             together = together or self._arrivals.drain()
             logger.exception("could not write %d requests", len(together))
             if not _is_of_one_event(error):
@@ -270,19 +278,18 @@ class Ingest:
             self._arrivals.answer(together, _outcomes(result))
 
     async def _commit_alone(self, arrival: PendingBatch) -> None:
-        """Write one request by itself, and event by event if it fails, so that no sender's event stops
-        another's."""
+        """Write one request alone, and event by event if that fails, so no sender's event stops another's."""
         try:
             outcomes = await self._write_apart(arrival.events)
         except Exception as error:
-            # What was written of it is a duplicate when the sender comes again.
+            # The events of it that were written are duplicates when the sender comes again.
             logger.exception("could not write a request of %d events", len(arrival.events))
             self._arrivals.fail([arrival], error)
         else:
             self._arrivals.answer([arrival], outcomes)
 
     async def _write_apart(self, events: Sequence[Event]) -> list[IngestOutcome]:
-        """Write the events together, or each by itself; reject those whose data cannot be written."""
+        """Write the events together, or each alone, and reject those whose data cannot be written."""
         try:
             return await self._write_events(events)
         except OF_THE_DATA as error:
@@ -308,8 +315,8 @@ class Ingest:
         return self._write(connection, _events(together), end)
 
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
-        """Take events in the caller's transaction, so that they are durable with what else it writes; answers
-        what has to be called once it is committed."""
+        """Take events in the caller's transaction, so that they are durable together with its other writes.
+        Return a function to call once the transaction is committed."""
         result = self._write(connection, events, append.lock(connection))
         return lambda: self._wake_consumers(events, result)
 
@@ -325,7 +332,7 @@ class Ingest:
         self._counter.count(events, result.taken, self._origins, self._clock())
 
     def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _WriteResult:
-        """`end`: the log's, which is locked."""
+        """Write the events after `end`, the log's end, which is locked."""
         # Not before the lock: what is logged later would be received earlier, and `since` step over some.
         now = self._clock()
         late = apply.detect_duplicates(connection, events)
@@ -354,7 +361,7 @@ class Ingest:
     def _append_conflicting(
         self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
     ) -> list[tuple[int, SeqAndEvent]]:
-        """Log those of the duplicates that only have the id of another thing; answers each with its place."""
+        """Log the duplicates that only share an id with another thing. Return each of them with its place."""
         apart = id_conflicts.conflicting(connection, [events[place] for place in duplicates])
         found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
         if not found:
@@ -374,7 +381,7 @@ class Ingest:
 
 
 def _words(events: Sequence[Event], logged: bool, called_for: bool, ended: set[str]) -> list[str]:
-    """What the other replicas are to look for."""
+    """Return the signals for the other replicas."""
     nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
     return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged, *map(run_ended, sorted(ended))]
 

@@ -24,7 +24,7 @@ from monitor.rules.field_types import WILD, matches_any
 
 @dataclass(frozen=True)
 class LoggedEvent:
-    """One event as it stands in the log; body is its JSON, encoded once."""
+    """An event in the log. `body` is its JSON, encoded once."""
 
     seq: int
     type: str
@@ -33,7 +33,7 @@ class LoggedEvent:
 
 
 class LogRow(NamedTuple):
-    """One event with everything that a filter or a reader's rights can ask about: what feeds share."""
+    """An event with everything that a filter or a reader's rights can ask about. Feeds share these rows."""
 
     seq: int
     type: str
@@ -48,7 +48,7 @@ class LogRow(NamedTuple):
 
 @dataclass(frozen=True)
 class EventLogPage:
-    """Events after a cursor, and up to where the log has been looked through for them."""
+    """Events after a cursor, and the place up to which the log was searched for them."""
 
     events: list[LoggedEvent]
     upto: int
@@ -61,14 +61,16 @@ LINE = [
 """The columns of a LogRow, in its order."""
 
 MAX_READ_BYTES = 4 * 1024 * 1024
-"""Of bodies that one request looks through, as many as one batch brings; a page has MAX_PAGE_BYTES."""
-IDS_A_QUERY = 500  # bound parameters in one statement; SQLite's limit was 999 for long
+"""The bytes of bodies that one request looks through, as many as one batch brings. A page has
+MAX_PAGE_BYTES."""
+IDS_A_QUERY = 500  # bound parameters in one statement: SQLite's limit was 999 for long
 RUNS_A_QUERY = 100  # two bound parameters each
 _LOGGED = select(events.c.seq, events.c.type, events.c.body, events.c.received_at)
 
 
 def _each_type() -> Select[Any]:
-    """The types that the log has, and a None: from one to the next by the index, however many events."""
+    """Return a query of the log's types, and a None.
+    The query goes from type to type by the index, however many events the log has."""
     types = select(func.min(events.c.type).label("type")).cte("types", recursive=True)
     following = select(func.min(events.c.type)).where(events.c.type > types.c.type).scalar_subquery()
     types = types.union_all(select(following).where(types.c.type.is_not(None)))
@@ -86,7 +88,7 @@ def read_after(
     allowed_dags: AllowedDags = None,
     most_bytes: int | None = None,
 ) -> EventLogPage:
-    """The next events after a seq, oldest first; fewer than `limit` if their bodies are that long."""
+    """Read the next events after a seq, oldest first: at most `limit`, and fewer if their bodies are long."""
     last = state(connection).last_seq
     # On PostgreSQL each statement sees what is committed by then: none may look beyond what all of them see.
     between = (events.c.seq > after, events.c.seq <= last)
@@ -96,7 +98,7 @@ def read_after(
 
 
 def lines_after(connection: Connection, after: int, limit: int) -> list[LogRow]:
-    """The next events after a seq, oldest first, for whoever they may concern."""
+    """Read the next events after a seq, oldest first, for all subscribers together."""
     query = select(*LINE).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
     return [LogRow(*row) for row in connection.execute(query)]
 
@@ -109,7 +111,7 @@ def read_before(
     allowed_dags: AllowedDags = None,
     most_bytes: int | None = None,
 ) -> list[LoggedEvent]:
-    """The latest events before a seq (None: from the end), newest first: what pages show."""
+    """Read the latest events before a seq (None: from the end), newest first, as pages show them."""
     upto = state(connection).last_seq if before is None else before - 1
     between = (events.c.seq <= upto,)
     return _read(
@@ -125,8 +127,8 @@ def read_page(
     allowed_dags: AllowedDags = None,
     most_bytes: int = MAX_PAGE_BYTES,
 ) -> tuple[list[LoggedEvent], int | None]:
-    """A page of the log, newest first, and the seq before which the next begins, or None. It may hold fewer
-    events than `limit` if they are long."""
+    """Read a page of the log, newest first, and the seq before which the next page begins, or None.
+    The page holds fewer events than `limit` if they are long."""
     found = read_before(connection, before, limit + 1, event_filter, allowed_dags, most_bytes)
     logged = found[:limit]
     is_full = len(found) > limit or _size(found) >= most_bytes
@@ -142,8 +144,9 @@ def _read(
     newest_first: bool = False,
     most_bytes: int | None = None,
 ) -> list[LoggedEvent]:
-    """In the order of seq, either way. One query a type, where several are asked for: each reads the first
-    entries of an index, while for all of them together a database may sort half of the log."""
+    """Read events in the order of seq, either way.
+    Several types take one query each. Each query reads the first entries of an index, while for all types
+    together a database may sort half of the log."""
     order = events.c.seq.desc() if newest_first else events.c.seq
     found: list[LoggedEvent] = []
     for typed_filter in _by_type(connection, event_filter):
@@ -162,7 +165,7 @@ def _read(
 
 
 def _beginning(found: Iterable[LoggedEvent], most_bytes: int | None) -> Iterator[LoggedEvent]:
-    """The first of them, until their bodies are as long as that."""
+    """Yield the first events, until their bodies are as long as that."""
     size = 0
     for logged_event in found:
         yield logged_event
@@ -176,7 +179,7 @@ def _size(found: Iterable[LoggedEvent]) -> int:
 
 
 def _by_type(connection: Connection, event_filter: Filter) -> Iterable[Filter]:
-    """The filter; where it may take several types, one for each of them that the log has."""
+    """Return the filter, split by type if it may take several of the types that the log has."""
     globs_by_field = dict(event_filter.globs)
     globs = globs_by_field.get("type", ())
     if not globs or (len(globs) == 1 and WILD.isdisjoint(globs[0])):
@@ -186,7 +189,7 @@ def _by_type(connection: Connection, event_filter: Filter) -> Iterable[Filter]:
 
 
 def find_by_id(connection: Connection, event_id: str, allowed_dags: AllowedDags = None) -> list[LoggedEvent]:
-    """The events of this id that the reader may see: one for each Airflow, mostly one."""
+    """Return the events of this id that the reader may see: one for each Airflow, so mostly one."""
     rights = readable(events.c.deployment, events.c.dag_id, allowed_dags)
     query = _LOGGED.where(events.c.id == event_id, *rights).order_by(events.c.seq)
     return [_redact(LoggedEvent(*row), allowed_dags) for row in connection.execute(query)]
@@ -198,7 +201,7 @@ _OF_SEQS = KeyLookup(events, ("seq",), columns=("seq", "type", "body", "received
 def find_by_seqs(
     connection: Connection, seqs: Iterable[int], allowed_dags: AllowedDags = None
 ) -> list[LoggedEvent]:
-    """These events, as far as they are kept and the reader may see them, oldest first."""
+    """Return these events, oldest first, as far as they are kept and the reader may see them."""
     found = [
         _redact(LoggedEvent(row["seq"], row["type"], row["body"], row["received_at"]), allowed_dags)
         for row in _OF_SEQS.rows(connection, {(seq,) for seq in seqs})
@@ -208,23 +211,23 @@ def find_by_seqs(
 
 
 def parse(logged: LoggedEvent) -> Event:
-    """Raises what types.UNREADABLE names."""
+    """Return the event of a row. Raises the errors of types.UNREADABLE."""
     return parse_event(json.loads(logged.body))
 
 
 def parse_each(logged: Iterable[LoggedEvent]) -> list[tuple[int, Event]]:
-    """Each event with its seq; a row that holds none is left out."""
+    """Return each event with its seq. A row that cannot be read is left out."""
     return list(read_each("events", logged, lambda row: (row.seq, parse(row))))
 
 
 def data_of(logged: LoggedEvent) -> dict[str, Any]:
-    """The data of an event, as it was told. Raises what types.UNREADABLE names."""
+    """Return the data of an event as it was reported. Raises the errors of types.UNREADABLE."""
     data: dict[str, Any] = json.loads(logged.body)["data"]
     return data
 
 
 def find_event(connection: Connection, seq: int | None) -> Event | None:
-    """The event of a seq; None where the log has forgotten it, or cannot read it."""
+    """Return the event of a seq, or None if the log has forgotten it or cannot read it."""
     found = find_by_seqs(connection, [seq]) if seq is not None else []
     return next((event for _, event in parse_each(found)), None)
 
@@ -238,12 +241,12 @@ _OF_IDS = KeyLookup(events, ("source", "id"), columns=("source", "id"))
 
 
 def find_logged(connection: Connection, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Which of these the log has, by their source and id."""
+    """Return those of these names, by source and id, that the log has."""
     return {(row["source"], row["id"]) for row in _OF_IDS.rows(connection, names)}
 
 
 def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
-    """Which of these ids the log lacks: the reconciler's question."""
+    """Return those of these ids that the log lacks. The reconciler uses this."""
     missing_ids = set(ids)
     return missing_ids - {
         name for _, name in find_logged(connection, {(source, name) for name in missing_ids})
@@ -253,7 +256,7 @@ def missing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]
 def first_times(
     connection: Connection, deployment: str, kind: str, runs: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], datetime]:
-    """When each of these runs, by DAG and run id, was first in the state that events of this type report."""
+    """Return when each of these runs, by DAG and run id, first had the state of this event type."""
     found: dict[tuple[str, str], datetime] = {}
     run_names = sorted(runs)
     for start in range(0, len(run_names), RUNS_A_QUERY):
@@ -269,7 +272,7 @@ def first_times(
 
 
 def find_received_times(connection: Connection, seqs: Iterable[int]) -> dict[int, datetime]:
-    """When each of these events was logged; those that are forgotten are left out."""
+    """Return when each of these events was logged. Forgotten events are left out."""
     remaining, found = list(seqs), {}
     for start in range(0, len(remaining), IDS_A_QUERY):
         some = remaining[start : start + IDS_A_QUERY]
@@ -279,13 +282,13 @@ def find_received_times(connection: Connection, seqs: Iterable[int]) -> dict[int
 
 
 def seq_at(connection: Connection, moment: datetime) -> int:
-    """The seq of the last event received before a moment: where `?since=` begins."""
+    """Return the seq of the last event received before a moment, at which `?since=` begins."""
     query = select(func.max(events.c.seq)).where(events.c.received_at < moment)
     seq = connection.execute(query).scalar_one_or_none()
     return seq if seq is not None else state(connection).pruned_seq
 
 
 def last_received(connection: Connection) -> datetime | None:
-    """When the last event was logged; None where the log keeps none."""
+    """Return when the last event was logged, or None if the log is empty."""
     query = select(events.c.received_at).order_by(events.c.seq.desc()).limit(1)
     return connection.execute(query).scalar_one_or_none()

@@ -25,8 +25,8 @@ MAX_KEY = 250  # characters, as Airflow's own columns
 MAX_URI = 1500  # characters, as Airflow's own column
 MAX_TI_ID = 36  # a UUID
 MAX_WORD = 50  # characters of a run type
-MAX_MESSAGE = 4_000  # characters of an error's message, as the plugin sends; pages show no more
-MAX_TRACE = 16_000  # characters of a traceback, the last ones: they name the error; the plugin sends no more
+MAX_MESSAGE = 4_000  # characters of an error's message, as the plugin sends. Pages show no more
+MAX_TRACE = 16_000  # characters of a traceback, the last ones, which name the error. The plugin sends no more
 MAX_LABEL = 250  # characters of a host's name (DNS has 253 at most), an operator's class or a group, on pages
 SHOWN_VALUE = 80  # characters of a wrong value that its message repeats
 YEARS = range(1900, 9999)  # what every database and zone conversion can carry
@@ -62,7 +62,7 @@ def is_storable(text: str) -> bool:
 
 
 def storable(text: str) -> str:
-    """What people named, as every database takes it."""
+    """Return a text that people wrote in the form that every database stores."""
     return _replace_nul(text.encode("utf-8", "replace").decode())
 
 
@@ -83,8 +83,9 @@ MOMENT: TypeAdapter[datetime | None] = TypeAdapter(Moment | None)
 
 
 def moment_from(value: object) -> datetime:
-    """A moment that somebody else wrote, in UTC. Raises ValueError where it is none, names no time zone, or
-    is not within YEARS: arithmetic with what is let in here stays within the calendar."""
+    """Return a moment that another program wrote, in UTC.
+    Raises ValueError if it is no moment, names no time zone, or is not within YEARS. Arithmetic with an
+    accepted moment stays within the calendar."""
     try:
         return _MOMENT.validate_python(value)
     except ValidationError as error:
@@ -97,24 +98,25 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), _NoNul]
 TiId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TI_ID), _NoNul]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), _NoNul]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY), _NoNul]
-"""What names a DAG, a run or a task."""
+"""The name of a DAG, a run or a task."""
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI), _NoNul]
 Text = Annotated[str, AfterValidator(_replace_nul)]
-"""Text for people; PostgreSQL keeps no NUL, and an error's text is worth more than its NUL."""
+"""A text for people. PostgreSQL keeps no NUL, and an error's text is worth more than its NUL."""
 MAX_COUNT = 2**31 - 1
 Count = Annotated[int, Field(ge=-1, le=MAX_COUNT)]
-"""What an INTEGER column holds; -1 is Airflow's "not mapped"."""
+"""A number that fits an INTEGER column. -1 is Airflow's "not mapped"."""
 ShortText = Annotated[Text, StringConstraints(max_length=MAX_WORD)]
 
 NUDGE = "windsock.asset.nudge"
 """A hook's word that an asset was updated: it wakes the reconciler and is not logged."""
 
 OWN = ("windsock.", "airflow.component.")
-"""Before the types of what the monitor finds by itself. Nobody else may send them, but for the nudge."""
+"""The beginnings of the types that the monitor itself finds. No sender may send such events, except the
+nudge."""
 
 RUN_STATES = ("running", "success", "failed")
 DELETED = "deleted"
-"""Of a run that Airflow no longer knows; no state of Airflow's."""
+"""The state of a run that Airflow no longer knows. Airflow has no such state."""
 RUN_ENDS = ("airflow.dag_run.success", "airflow.dag_run.failed")
 """The types that report a run's end."""
 TASK_STATES = ("running", "success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed")
@@ -124,24 +126,28 @@ TEST = "test"
 """The run_type of a run of `airflow dags test`."""
 
 TEMPORARY_RUN = "__airflow_temporary_run_"
-"""How the run_id begins that `airflow tasks test` makes for a run that no database holds."""
+"""The beginning of the run_id that `airflow tasks test` makes for a run that no database holds."""
 
 MAX_CREATED_RUNS = 1_000  # of one asset event: each is a row of the asset's page
 
 
 class Data(BaseModel):
+    """The data of an event. Its fields are only ever added."""
+
     model_config = ConfigDict(extra="allow", frozen=True)  # fields are only ever added
     reported_by: Literal["listener", "reconciler", "monitor"]
 
 
 class DagRunData(Data):
+    """The data of a DAG run's state change."""
+
     dag_id: Key
     run_id: Key
     state: Literal["running", "success", "failed", "deleted"]
     """`deleted`: Airflow no longer knows the run, whatever became of it."""
     run_type: ShortText | None = None
-    """Airflow's word: `manual`, `scheduled`, `backfill`, `asset_triggered`, …; `test`: of `airflow dags
-    test`, no production."""
+    """Airflow's own type: `manual`, `scheduled`, `backfill`, `asset_triggered`, …. `test` marks a run of
+    `airflow dags test`, which is no production."""
     logical_date: Moment | None = None
     data_interval_start: Moment | None = None
     data_interval_end: Moment | None = None
@@ -151,10 +157,12 @@ class DagRunData(Data):
     end_date: Moment | None = None
     message: Text | None = None
     partition_key: Key | None = None
-    """Of a run that is about one partition (Airflow 3.2 and newer); absent from any other."""
+    """The partition that the run is about (Airflow 3.2 and newer). Absent from any other run."""
 
 
 class TaskError(BaseModel):
+    """The error of a failed task."""
+
     model_config = ConfigDict(extra="allow", frozen=True)
     type: Text | None = None
     message: Text
@@ -162,6 +170,8 @@ class TaskError(BaseModel):
 
 
 class TaskInstanceData(Data):
+    """The data of a task's state change."""
+
     dag_id: Key
     run_id: Key
     task_id: Key
@@ -179,6 +189,8 @@ class TaskInstanceData(Data):
 
 
 class AssetRef(BaseModel):
+    """The name of an asset."""
+
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
     uri: Uri
@@ -186,12 +198,16 @@ class AssetRef(BaseModel):
 
 
 class AliasRef(BaseModel):
+    """The name of an asset alias."""
+
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
     group: Text | None = None
 
 
 class AssetData(Data):
+    """The data of an event about an asset."""
+
     asset: AssetRef
 
 
@@ -204,6 +220,8 @@ class CreatedRun(BaseModel):
 
 
 class AssetUpdatedData(AssetData):
+    """The data of an asset's update."""
+
     asset_event_id: int
     timestamp: Moment
     extra: dict[str, Any] = Field(default_factory=dict)
@@ -212,23 +230,29 @@ class AssetUpdatedData(AssetData):
     source_task_id: Key | None = None
     source_map_index: Count | None = None
     partition_key: Key | None = None
-    """Of the partition that was updated (Airflow 3.2 and newer); absent where there is none."""
+    """The partition that was updated (Airflow 3.2 and newer). Absent without a partition."""
     created_dagruns: list[CreatedRun] = Field(default_factory=list, max_length=MAX_CREATED_RUNS)
 
 
 class AliasData(Data):
+    """The data of an event about an asset alias."""
+
     alias: AliasRef
 
 
 class ImportErrorData(Data):
+    """The data of an import error of a DAG file."""
+
     filename: Name
     bundle_name: Name | None = None
     stacktrace: Text
     error_id: Id | None = None
-    """The id of this error when it was reported first; None of a plugin that is older than this field."""
+    """The id of this error's first report. None from a plugin that is older than this field."""
 
 
 class ImportErrorMendedData(Data):
+    """The data of the end of an import error."""
+
     filename: Name
     bundle_name: Name | None = None
     error_id: Id
@@ -237,11 +261,15 @@ class ImportErrorMendedData(Data):
 
 
 class DagPauseData(Data):
+    """The data of a DAG that was paused or unpaused."""
+
     dag_id: Key
     state: Literal["paused", "unpaused"]
 
 
 class BackfillCompletedData(Data):
+    """The data of a backfill that is completed."""
+
     dag_id: Key
     backfill_id: int = Field(ge=0)
     from_date: Moment
@@ -249,25 +277,25 @@ class BackfillCompletedData(Data):
     created_at: Moment
     completed_at: Moment
     total_runs: int = Field(ge=0)
-    """Those that it made, and those that it ran again."""
+    """The runs that the backfill made or ran again."""
     failed_runs: int = Field(ge=0)
 
 
 class WatchData(Data):
-    """What a watch found, or what became of the monitor's own work."""
+    """The data of a watch's finding, or of trouble in the monitor's own work."""
 
     what: Text
-    """One sentence for people."""
+    """The finding in one sentence for people."""
     watch: Text | None = None
     """The name of the watch that found it."""
     since: Moment | None = None
-    """Since when it is so."""
+    """The moment since which the finding holds."""
 
 
 class RunMissingData(WatchData):
     dag_id: Key
     expected_at: Moment
-    """When Airflow's own schedule wanted the run."""
+    """The moment at which Airflow's own schedule wanted the run."""
     after_seconds: float
     schedule: Text | None = None
 
@@ -288,18 +316,18 @@ class RunStuckData(WatchData):
     start_date: Moment
     running_seconds: float
     after_seconds: float
-    """How long is too long."""
+    """The bound above which a run is too long."""
     usual_seconds: float | None = None
-    """The median of earlier runs; None where the bound is an absolute one."""
+    """The median of earlier runs. None if the bound is an absolute one."""
     spread_seconds: float | None = None
     runs: int | None = None
-    """How many earlier runs that was taken from."""
+    """The number of earlier runs behind the median."""
 
 
 class AssetWatchData(WatchData):
     asset: AssetRef
     dag_id: Key | None = None
-    """stale: the DAG that updated it last; unconsumed: the one that is to consume it."""
+    """For stale: the DAG that updated the asset last. For unconsumed: the DAG that is to consume it."""
 
 
 class AssetStaleData(AssetWatchData):
@@ -318,18 +346,18 @@ class AssetUnconsumedData(AssetWatchData):
 
 class AssetRecoveredData(AssetWatchData):
     ended: Literal["windsock.asset.stale", "windsock.asset.unconsumed"]
-    """What is over."""
+    """The type of the finding that is over."""
     lasted_seconds: float
 
 
 class DagAutoPausedData(WatchData):
     dag_id: Key
     failed_runs: int
-    """How many of its last runs failed: its max_consecutive_failed_dag_runs."""
+    """The number of its last runs that failed, which is its max_consecutive_failed_dag_runs."""
     is_certain: bool
-    """Whether Airflow's audit log says so; otherwise the monitor's user may not read that."""
+    """True if Airflow's audit log says so. Otherwise the monitor's user may not read the audit log."""
     remedy: Text
-    """What to do."""
+    """The remedy in one sentence."""
 
 
 class DagRecoveredData(WatchData):
@@ -353,7 +381,7 @@ class ComponentData(WatchData):
 
 class ComponentUnhealthyData(ComponentData):
     status: ShortText
-    """As Airflow says it."""
+    """The status as Airflow reports it."""
     latest_heartbeat: Moment | None = None
     after_seconds: float
 
@@ -404,9 +432,10 @@ DATA: dict[str, type[Data]] = {
 
 
 def select_declared(event_type: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a logged event's data that its type declares, which were checked when it arrived.
+    """Return the fields of a logged event's data that its type declares.
+    They were checked when the event arrived.
 
-    Senders may add others; the log keeps them for subscribers, and nothing in the monitor reads them.
+    Senders may add other fields. The log keeps them for subscribers, and nothing in the monitor reads them.
     """
     fields = DATA.get(event_type, Data).model_fields
     return {name: value for name, value in data.items() if name in fields}

@@ -23,12 +23,13 @@ from monitor.events.data import DATA, SHOWN_VALUE, AssetRef, Data, Id, Moment, N
 from monitor.events.identity import TRY, sha256_of, stamp
 
 ATTRIBUTE = "traceparent"
-MAX_LENGTH = 200  # characters; version 00 has 55, and what later ones append is no reason to keep a novel
+MAX_LENGTH = 200  # characters: version 00 has 55, and later ones may append some
 _FORM = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 def valid(value: object) -> str | None:
-    """The value where it is one. Version 00 has four parts; what later ones append is let pass."""
+    """Return the value if it is a traceparent, else None.
+    Version 00 has four parts. Parts that later versions append are accepted."""
     if not isinstance(value, str) or len(value) > MAX_LENGTH:
         return None
     found = _FORM.fullmatch(value)
@@ -55,7 +56,7 @@ class _Envelope(BaseModel):
 
 @dataclass(frozen=True)
 class Event:
-    """One event: the attributes that the log is searched by, the typed data, and the JSON as it is told."""
+    """An event: the attributes that searches use, the typed data, and the JSON that subscribers get."""
 
     id: str
     source: str
@@ -65,10 +66,11 @@ class Event:
     data: Data
     body: str
     traceparent: str | None = None
-    """As it was told, where that is one."""
+    """The reported traceparent, if it is a valid one."""
 
     @property
     def deployment(self) -> str:
+        """The Airflow deployment that the event is from."""
         return self.source[len(SOURCE) :]
 
     @property
@@ -88,16 +90,17 @@ class Event:
 
     @property
     def asset_uri(self) -> str | None:
+        """The URI of the asset that the event is about, or None."""
         asset = self.get("asset")
         return asset.uri if isinstance(asset, AssetRef) else None
 
     def passed(self, moment: datetime | None) -> datetime | None:
-        """A date of its data, where that orders things: none is later than the event itself. A date that is
-        to come would make one run the latest for ever."""
+        """Return a date of the data, at most the event's own time.
+        A date in the future would make one run the latest for ever."""
         return moment and min(moment, self.time)
 
     def rename(self, event_id: str) -> Event:
-        """The same under another id."""
+        """Return the same event under another id."""
         return self.correct(event_id)
 
     def correct(self, event_id: str, time: datetime | None = None, **data: str) -> Event:
@@ -179,14 +182,15 @@ def _shape_of(event_type: str) -> type[Data]:
 
 
 def _check_state(event_type: str, data: Data) -> None:
-    """The state stands twice, in the type and in the data: a sender that says two things is refused."""
+    """Raise EventError if the state in the type differs from the state in the data."""
     state = vars(data).get("state")
     if state is not None and not event_type.endswith(f".{state}"):
         raise EventError(f"data.state: {state!r} does not fit the type {event_type!r}")
 
 
 def _check_try(event_id: str, data: Data) -> None:
-    """A try is named by its UUID; only one that is told without it has an id made of other names."""
+    """Raise EventError if the id does not fit the try.
+    A try is named by its UUID. Only a try that was reported without a UUID has an id made of other names."""
     if isinstance(data, TaskInstanceData) and (data.ti_id is None) != event_id.startswith(TRY):
         raise EventError(
             f"data.ti_id: {data.ti_id!r} does not fit the id {event_id[:SHOWN_VALUE]!r}; "
@@ -195,7 +199,7 @@ def _check_try(event_id: str, data: Data) -> None:
 
 
 def _reasons(error: ValidationError) -> str:
-    """The field, what is wrong with it, and the value, of the first few mistakes."""
+    """Return the field, the fault and the value of the first few mistakes."""
     reasons = []
     inside_data = error.title != "_Envelope"
     for mistake in error.errors(include_url=False, include_context=False)[:MAX_REASONS]:
@@ -206,7 +210,7 @@ def _reasons(error: ValidationError) -> str:
 
 
 def trace_of(event: Event) -> str:
-    """The event's own traceparent, or the one that all events of its run share."""
+    """Return the event's own traceparent, or the one that all events of its run share."""
     if event.traceparent:
         return event.traceparent
     dag_id, run_id = event.dag_id, event.get("run_id")
@@ -216,5 +220,6 @@ def trace_of(event: Event) -> str:
 
 
 def derive_traceparent(*parts: str) -> str:
+    """Return a traceparent that is the same for the same parts."""
     digits = sha256_of(parts)
     return f"00-{digits[:32]}-{digits[32:48]}-01"

@@ -54,11 +54,11 @@ RUN_TIMES = (
 # A row in up_for_retry has the id of the *next* try already, and that of the one that failed is in no answer.
 TASK_STATES_SHOWN = tuple(state for state in TASK_STATES if state != "up_for_retry")
 WHILE_LATEST = {"failed": "up_for_retry"}
-"""What a hook says of a try that is then filed under another state: a later one came after it."""
+"""The archived state for each state that a hook reports of a try that a later try follows."""
 
 
 def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
-    """A row of /dagRuns."""
+    """Return the event for a row of /dagRuns, or None if its state makes no event."""
     state = row.get("state")
     if state not in RUN_STATES:
         return None
@@ -84,7 +84,7 @@ def run_event(deployment: str, row: Row, now: datetime) -> Event | None:
 
 
 def run_deleted_event(deployment: str, run: Mapping[str, Any], now: datetime) -> Event:
-    """A run of the read model that Airflow no longer knows."""
+    """Return the event for a run of the read model that Airflow no longer knows."""
     times = ("logical_date", "queued_at", "start_date", "end_date")
     data = {
         "dag_id": run["dag_id"],
@@ -99,12 +99,13 @@ def run_deleted_event(deployment: str, run: Mapping[str, Any], now: datetime) ->
 
 
 def run_type_of(row: Mapping[str, Any]) -> Any:
-    """Airflow calls a run of `airflow dags test` manual, and says that it was triggered by a test."""
+    """Return the run's type.
+    Airflow calls a run of `airflow dags test` manual and says that a test triggered it."""
     return TEST if row.get("triggered_by") == TEST else row.get("run_type")
 
 
 def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
-    """A row of /taskInstances."""
+    """Return the event for a row of /taskInstances, or None if its state makes no event."""
     state = row.get("state")
     if state not in TASK_STATES_SHOWN:
         return None
@@ -113,10 +114,10 @@ def task_event(deployment: str, row: Row, now: datetime) -> Event | None:
 
 
 def earlier_try_event(deployment: str, row: Row, now: datetime, ti_id: str | None) -> Event | None:
-    """A row of …/tries behind which a later try exists; `ti_id` where the log knows it, as REST shows none.
+    """Return the event for a row of …/tries that a later try follows, or None if the try has not ended.
+    `ti_id` is the try's UUID if the log knows it, because REST does not show it.
 
-    None where it has not ended: Airflow files what it takes from a dead scheduler as failed.
-    """
+    Airflow archives a try that it takes from a dead scheduler as failed."""
     state = WHILE_LATEST.get(str(row.get("state")), row.get("state"))
     if state not in TASK_STATES or state == "running":
         return None
@@ -162,7 +163,7 @@ def _task_event(
 
 
 def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
-    """A row of /assets/events."""
+    """Return the event for a row of /assets/events."""
     number, moment = row.get("id"), moment_of(row, "timestamp")
     if not isinstance(number, int):
         raise EventError(f"id: {repr(number)[:SHOWN_VALUE]} of an asset event is not an integer")
@@ -186,8 +187,8 @@ def asset_event(deployment: str, row: Row, now: datetime) -> Event | None:
 
 
 def _bounded(extra: Any) -> Any:
-    """An update's `extra`, or what says why it is left out: any task may write what it likes there, and an
-    update that is not logged is one that nobody hears of."""
+    """Return an update's `extra`, or the reason why it is left out.
+    Any task may write what it likes into `extra`, and the update must be logged all the same."""
     try:
         check_depth(extra, MAX_EXTRA_DEPTH)
         size = len(json.dumps(extra, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
@@ -199,13 +200,14 @@ def _bounded(extra: Any) -> Any:
 
 
 def _partition(row: Row) -> Row:
-    """What most rows have none of, and Airflow before 3.2 does not know."""
+    """Return the partition key as a field, or nothing.
+    Most rows have none, and Airflow before 3.2 does not know partitions."""
     key = row.get("partition_key")
     return {} if key is None else {"partition_key": key}
 
 
 def moment_of(row: Row, name: str) -> datetime | None:
-    """A time of a row. Raises EventError where it is none."""
+    """Return a time of a row. Raises EventError if the value is no time."""
     value = row.get(name)
     try:
         return None if value is None else moment_from(value)
@@ -221,7 +223,7 @@ def _objects(row: Row, name: str) -> list[Row]:
 
 
 def text_of(row: Row, name: str) -> str:
-    """A name in a row, which every database can look for. Raises EventError where there is none."""
+    """Return a name in a row, which every database can look up. Raises EventError if the row has none."""
     value = row.get(name)
     if not isinstance(value, str) or not value or not is_storable(value):
         text = repr(value)[:SHOWN_VALUE]
@@ -230,7 +232,7 @@ def text_of(row: Row, name: str) -> str:
 
 
 def number_of(row: Row, name: str) -> int:
-    """A whole number in a row that an INTEGER column holds. Raises EventError where there is none."""
+    """Return a whole number in a row that fits an INTEGER column. Raises EventError if the row has none."""
     value = row.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= MAX_COUNT:
         text = repr(value)[:SHOWN_VALUE]
@@ -239,7 +241,7 @@ def number_of(row: Row, name: str) -> int:
 
 
 def build_event(deployment: str, event_id: str, kind: str, subject: str, time: datetime, data: Row) -> Event:
-    """An event as the reconciler reports it. Raises EventError."""
+    """Return an event as the reconciler reports it. Raises EventError."""
     return parse_event(
         {
             "specversion": "1.0",
@@ -255,15 +257,16 @@ def build_event(deployment: str, event_id: str, kind: str, subject: str, time: d
 
 
 REDACTED = "REDACTED - "
-"""What Airflow writes in place of a trace for those who may not read every DAG of the file."""
+"""The text that Airflow writes in place of a trace for users who may not read every DAG of the file."""
 
 
 def is_redacted(row: Row) -> bool:
+    """Return True if Airflow hides the trace from the monitor's user."""
     return text_of(row, "stack_trace").startswith(REDACTED)
 
 
 def error_id_of(row: Row) -> str:
-    """The id under which the import error of a row is told first. Raises EventError."""
+    """Return the id under which the row's import error is reported first. Raises EventError."""
     bundle = row.get("bundle_name")
     trace = text_of(row, "stack_trace")
     return import_error_id(text_of(row, "filename"), trace, bundle if isinstance(bundle, str) else None)
@@ -272,8 +275,8 @@ def error_id_of(row: Row) -> str:
 def import_error_event(
     deployment: str, row: Row, now: datetime, number: int = 1, first_id: str | None = None
 ) -> Event:
-    """A row of /importErrors, told for the `number`th time. `first_id`: the id under which it was told first,
-    if a hook told it. Raises EventError."""
+    """Return the event for a row of /importErrors, reported for the `number`th time.
+    `first_id` is the id of the first report, if a hook made it. Raises EventError."""
     error_id = first_id or error_id_of(row)
     filename, trace = text_of(row, "filename"), text_of(row, "stack_trace")
     data = {
@@ -289,7 +292,7 @@ def import_error_event(
 def import_error_mended_event(
     deployment: str, error_id: str, row: Row, replaced_by: str | None, now: datetime, number: int = 1
 ) -> Event:
-    """The end of an import error that is `row` (its file and bundle), for the `number`th time."""
+    """Return the event for the `number`th end of an import error. `row` holds its file and bundle."""
     filename = row.get("path") or row["filename"]
     data = {
         "filename": filename,
@@ -302,7 +305,8 @@ def import_error_mended_event(
 
 
 def pause_event(deployment: str, row: Row, now: datetime, number: int = 1) -> Event:
-    """A row of /dags, as the DAG's having been (un)paused, for the `number`th time. Raises EventError."""
+    """Return the event for a row of /dags whose DAG was paused or unpaused for the `number`th time.
+    Raises EventError."""
     dag_id, is_paused = text_of(row, "dag_id"), row.get("is_paused")
     if not isinstance(is_paused, bool):
         raise EventError(f"is_paused: {is_paused!r} of the DAG {dag_id!r} is neither true nor false")
@@ -318,17 +322,19 @@ BACKFILL = "backfill"
 
 
 def completion_time(row: Row) -> datetime | None:
-    """When the backfill of a row of /backfills was through; None while it is not. Raises EventError."""
+    """Return when the backfill of a row of /backfills was completed, or None before that.
+    Raises EventError."""
     return moment_of(row, "completed_at")
 
 
 def span_of(row: Row) -> tuple[datetime, datetime]:
-    """The logical dates that a backfill is about. Raises EventError."""
+    """Return the first and last logical date of a backfill. Raises EventError."""
     return _moment(row, "from_date"), _moment(row, "to_date")
 
 
 def backfill_completed_event(deployment: str, row: Row, runs: Sequence[Row]) -> Event:
-    """A row of /backfills that is through; `runs`: those of its DAG in its span. Raises EventError."""
+    """Return the event for a completed row of /backfills.
+    `runs` are the runs of its DAG in its span. Raises EventError."""
     dag_id, number, completed = text_of(row, "dag_id"), number_of(row, "id"), _moment(row, "completed_at")
     since, until = span_of(row)
     created = _moment(row, "created_at")

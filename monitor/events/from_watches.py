@@ -17,7 +17,7 @@ RECOVERED = ":recovered"
 
 @dataclass(frozen=True)
 class WatchContext:
-    """What every one of these events is told with."""
+    """The values that every event of a watch carries."""
 
     deployment: str
     now: datetime
@@ -27,18 +27,19 @@ class WatchContext:
 
 @dataclass(frozen=True)
 class Bound:
-    """How long is too long, and what it was taken from: a history's median and spread, or nothing but a
-    setting."""
+    """The longest time that is acceptable, and its source.
+    The source is a history's median and spread, or a setting."""
 
     after: timedelta
     usual: timedelta | None = None
     spread: timedelta | None = None
     count: int | None = None
     is_without_history: bool = False
-    """Whether it stands for a history that is too short."""
+    """True if the bound replaces a history that is too short."""
 
     @property
     def data(self) -> dict[str, Any]:
+        """The bound as fields of an event's data."""
         return {
             "after_seconds": self.after.total_seconds(),
             "usual_seconds": self.usual.total_seconds() if self.usual is not None else None,
@@ -52,7 +53,7 @@ class Bound:
 
 
 def own_event(context: WatchContext, event_id: str, kind: str, subject: str, data: dict[str, Any]) -> Event:
-    """Raises EventError."""
+    """Return an event of the monitor itself. Raises EventError."""
     return parse_event(
         {
             "specversion": "1.0",
@@ -68,7 +69,7 @@ def own_event(context: WatchContext, event_id: str, kind: str, subject: str, dat
 
 
 def clock_time(moment: datetime) -> str:
-    """For sentences; programs read the fields."""
+    """Return the moment for a sentence. Programs read the fields."""
     return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
@@ -82,19 +83,22 @@ class WatchedRun:
 
 
 def missing_id(dag_id: str, expected_at: datetime) -> str:
+    """Return the id of the event of a missing run."""
     return f"run_missing:{digest(dag_id, stamp(expected_at))}"
 
 
 def late_id(run: str) -> str:
+    """Return the id of the event of a late run."""
     return f"run_late:{run}"
 
 
 def stuck_id(run: str) -> str:
+    """Return the id of the event of a run that runs too long."""
     return f"run_stuck:{run}"
 
 
 def id_of(kind: str, dag_id: str, found: str) -> str | None:
-    """The id of the event that told of a finding; None if it is not about a run."""
+    """Return the id of the event that reported a finding, or None if the finding is not about a run."""
     match kind:
         case "windsock.run.missing":
             return missing_id(dag_id, datetime.fromisoformat(found.replace("Z", "+00:00")))
@@ -109,7 +113,7 @@ def id_of(kind: str, dag_id: str, found: str) -> str | None:
 def missing(
     context: WatchContext, dag_id: str, expected_at: datetime, after: timedelta, schedule: str | None
 ) -> Event:
-    """No run exists that Airflow's own schedule wanted at this moment."""
+    """Return the event for a missing run, which Airflow's own schedule wanted at this moment."""
     data = {
         "what": f"{dag_id} has no run for {clock_time(expected_at)}, {spoken(context.now - expected_at)} ago",
         "since": stamp(expected_at),
@@ -128,7 +132,7 @@ def late(
     queued_at: datetime | None,
     after: timedelta,
 ) -> Event:
-    """A run exists, and is not begun."""
+    """Return the event for a run that exists and has not begun."""
     waits = spoken(context.now - expected_at)
     data = {
         "what": f"a run of {run.dag_id}, due at {clock_time(expected_at)}, has waited {waits} for its start",
@@ -143,7 +147,7 @@ def late(
 
 
 def stuck(context: WatchContext, run: WatchedRun, start_date: datetime, bound: Bound) -> Event:
-    """A run is still running."""
+    """Return the event for a run that still runs, for longer than the bound."""
     length = context.now - start_date
     data = {
         "what": f"a run of {run.dag_id} has been running for {spoken(length)}, {bound}",
@@ -160,19 +164,22 @@ def stuck(context: WatchContext, run: WatchedRun, start_date: datetime, bound: B
 
 @dataclass(frozen=True)
 class WatchedAsset:
+    """An asset that a watch observes."""
+
     name: str
     uri: str
     group: str | None
 
 
 def stale_id(uri: str, updated_at: datetime) -> str:
+    """Return the id of the event of a stale asset."""
     return f"asset_stale:{digest(uri, stamp(updated_at))}"
 
 
 def stale(
     context: WatchContext, asset: WatchedAsset, updated_at: datetime, dag_id: str | None, bound: Bound
 ) -> Event:
-    """An asset was not updated for too long."""
+    """Return the event for an asset that was not updated for too long."""
     data = {
         "what": f"{asset.uri} was not updated for {spoken(context.now - updated_at)}, {bound}",
         "since": stamp(updated_at),
@@ -186,6 +193,7 @@ def stale(
 
 
 def asset_unconsumed_id(asset_event_id: int, dag_id: str) -> str:
+    """Return the id of the event of an update without a run."""
     return f"asset_unconsumed:{asset_event_id}:{digest(dag_id)}"
 
 
@@ -197,7 +205,7 @@ def asset_unconsumed(
     dag_id: str,
     after: timedelta,
 ) -> Event:
-    """An asset was updated, and a DAG that is scheduled on it did not run."""
+    """Return the event for an asset's update after which a DAG that is scheduled on the asset did not run."""
     waits = spoken(context.now - updated_at)
     data = {
         "what": f"{asset.uri} was updated at {clock_time(updated_at)}, {waits} ago, and {dag_id} did not run",
@@ -221,7 +229,7 @@ def asset_recovered(
     dag_id: str | None,
     since: datetime,
 ) -> Event:
-    """An asset is no longer stale, or its update no longer without a run."""
+    """Return the event for an asset that is no longer stale, or whose update got its run."""
     data = {
         "what": what,
         "since": stamp(since),
@@ -234,11 +242,12 @@ def asset_recovered(
 
 
 def unreachable_id(deployment: str, since: datetime) -> str:
+    """Return the id of the event of an unreachable Airflow."""
     return f"airflow_unreachable:{digest(deployment, stamp(since))}"
 
 
 def unreachable(context: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
-    """Airflow does not answer, or refuses every answer."""
+    """Return the event for an Airflow that does not answer or refuses every request."""
     what = f"Airflow {context.deployment} could not be asked since {clock_time(since)}: {error}"
     event_id = unreachable_id(context.deployment, since)
     data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
@@ -246,12 +255,14 @@ def unreachable(context: WatchContext, since: datetime, error: str, after: timed
 
 
 def reachable_again(context: WatchContext, since: datetime) -> Event:
+    """Return the event for an Airflow that answers again."""
     what = f"Airflow {context.deployment} answers again, after {spoken(context.now - since)}"
     event_id = unreachable_id(context.deployment, since) + RECOVERED
     return _build_recovery(context, event_id, "windsock.airflow.recovered", context.deployment, what, since)
 
 
 def component_id(deployment: str, component: str, since: datetime) -> str:
+    """Return the id of the event of an unhealthy component."""
     return f"airflow_component:{digest(deployment, component, stamp(since))}"
 
 
@@ -263,7 +274,8 @@ def component_unhealthy(
     heartbeat_at: datetime | None,
     after: timedelta,
 ) -> Event:
-    """A component of Airflow has stopped, or hangs. `since`: its latest heartbeat, where it had one."""
+    """Return the event for a component of Airflow that has stopped or hangs.
+    `since` is its latest heartbeat, if it had one."""
     name = format_component(component)
     what = f"Airflow {context.deployment}: the {name} is {status} since {clock_time(since)}"
     data = {
@@ -279,6 +291,7 @@ def component_unhealthy(
 
 
 def component_recovered(context: WatchContext, component: str, since: datetime) -> Event:
+    """Return the event for a component that is healthy again."""
     lasted = context.now - since
     name = format_component(component)
     what = f"Airflow {context.deployment}: the {name} is healthy again, after {spoken(lasted)}"
@@ -293,22 +306,24 @@ def component_recovered(context: WatchContext, component: str, since: datetime) 
 
 
 def format_component(component: str) -> str:
-    """`dag-processor`, as Airflow's commands and documentation have it."""
+    """Return the component's name as Airflow's commands and documentation write it: `dag-processor`."""
     return component.replace("_", "-")
 
 
 def mail_failing_id(since: datetime) -> str:
+    """Return the id of the event of failing mail."""
     return f"mail_failing:{digest(stamp(since))}"
 
 
 def mail_failing(context: WatchContext, since: datetime, error: str, after: timedelta) -> Event:
-    """No mail can be sent."""
+    """Return the event for mail that cannot be sent."""
     what = f"no mail could be sent since {clock_time(since)}: {error}"
     data = {"what": what, "since": stamp(since), "error": error, "after_seconds": after.total_seconds()}
     return own_event(context, mail_failing_id(since), "windsock.mail.failing", "mail", data)
 
 
 def mail_works_again(context: WatchContext, since: datetime) -> Event:
+    """Return the event for mail that works again."""
     what = f"mail is sent again, after {spoken(context.now - since)}"
     event_id = mail_failing_id(since) + RECOVERED
     return _build_recovery(context, event_id, "windsock.mail.recovered", "mail", what, since)
@@ -326,11 +341,10 @@ def _build_recovery(
 def delivery_trouble(
     context: WatchContext, state: str, delivery: dict[str, Any], attempts: int, since: datetime | None
 ) -> Event:
-    """A word to somebody could not be delivered (`dead`), or waits for the server's next day (`parked`).
+    """Return the event for a delivery that failed (`dead`) or waits for the server's next day (`parked`).
 
-    `delivery`: its delivery_id, dag_id, run_id, channel, rule and reason; nobody's address. `attempts` tells
-    the second time that it is so, after a resend, from the first.
-    """
+    `delivery` holds delivery_id, dag_id, run_id, channel, rule and reason, but no address. `attempts`
+    distinguishes a second such event, after a resend, from the first."""
     outcome = "could not be delivered" if state == "dead" else "waits"
     what = f"a word of the rule {delivery['rule']!r} by {delivery['channel']} {outcome}: {delivery['reason']}"
     event_id = f"delivery:{delivery['delivery_id']}:{state}:{attempts}"
@@ -348,20 +362,22 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a DAG is taken to be paused by Airflow."""
+    """The reason to assume that Airflow paused a DAG."""
 
     failed_runs: int
-    """Its max_consecutive_failed_dag_runs: so many of its last runs failed."""
+    """The DAG's max_consecutive_failed_dag_runs: so many of its last runs failed."""
     is_certain: bool
-    """Whether Airflow's audit log says so. Otherwise it was not to be read."""
+    """True if Airflow's audit log says so. Otherwise the audit log could not be read."""
 
 
 def auto_paused_id(dag_id: str, pause: int) -> str:
+    """Return the id of the event of a DAG that Airflow paused."""
     return f"dag_auto_paused:{digest(dag_id, str(pause))}"
 
 
 def auto_paused(context: WatchContext, dag_id: str, pause: int, cause: Cause) -> Event:
-    """`pause`: the number of the DAG's pauses that the log knows."""
+    """Return the event for a DAG that Airflow paused.
+    `pause` is the number of the DAG's pauses that the log knows."""
     who = "Airflow itself" if cause.is_certain else "Airflow itself, most likely"
     runs = "run" if cause.failed_runs == 1 else f"{cause.failed_runs} runs"
     why = f"its last {runs} failed, which is its max_consecutive_failed_dag_runs"
@@ -377,7 +393,7 @@ def auto_paused(context: WatchContext, dag_id: str, pause: int, cause: Cause) ->
 
 
 def dag_recovered(context: WatchContext, what: str, dag_id: str, pause: int, since: datetime) -> Event:
-    """A DAG is no longer paused by Airflow."""
+    """Return the event for a DAG that is no longer paused by Airflow."""
     data = {
         "what": what,
         "since": stamp(since),

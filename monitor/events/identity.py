@@ -12,7 +12,7 @@ from functools import lru_cache
 DIGEST_DIGITS = 32  # 128 bits: no two names meet by chance, and the id stays short whatever the names
 
 TRY = "try:"
-"""Before the ids of tries that are told without their UUID."""
+"""The beginning of the ids of tries that are reported without their UUID."""
 
 IMPORT_ERROR = "import_error:"
 """Before the ids of import errors."""
@@ -21,8 +21,8 @@ REPORTED_TRACE = re.compile(rf"{IMPORT_ERROR}[0-9a-f]{{{DIGEST_DIGITS}}}:([0-9a-
 """An import error's id, and in it the digest of the trace."""
 
 CHANGING = re.compile(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+")
-"""What differs from parse to parse in the trace of one and the same error: addresses of objects, and the
-process that Airflow names where an import takes too long."""
+"""The parts of a trace that differ from parse to parse of the same error. They are addresses of objects, and
+the process that Airflow names if an import takes too long."""
 
 
 _encode_parts = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -55,50 +55,51 @@ def run_key(dag_id: str, run_id: str, start_date: datetime | None, queued_at: da
 def run_id_of(
     dag_id: str, run_id: str, start_date: datetime | None, queued_at: datetime | None, state: str
 ) -> str:
-    """The id of a run's state change."""
+    """Return the id of a run's state change."""
     return f"run:{run_key(dag_id, run_id, start_date, queued_at)}:{state}"
 
 
 def task_id_of(ti_id: str, state: str) -> str:
-    """The id of a task instance's state change; Airflow makes a new UUID for each try."""
+    """Return the id of a task's state change. Airflow makes a new UUID for each try."""
     return f"task:{ti_id}:{state}"
 
 
 def earlier_try_id_of(
     dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, state: str
 ) -> str:
-    """The id of an end that Airflow has filed of a try whose UUID was never told: REST does not show it."""
+    """Return the id of an archived try's end, for a try whose UUID was never reported.
+    REST does not show the UUID."""
     return f"{TRY}{digest(dag_id, run_id, task_id, str(map_index), str(try_number))}:{state}"
 
 
 def nth(plain: str, number: int) -> str:
-    """The id of a state that the same thing is in for the second, third, … time: set by hand and set back."""
+    """Return the id of a state's second, third, … occurrence. A person set the state and set it back."""
     return plain if number == 1 else f"{plain}:{number}"
 
 
 def asset_event_id_of(asset_event_id: int) -> str:
-    """The id of an asset update: REST's integer is its only identity."""
+    """Return the id of an asset update. REST's integer is its only identity."""
     return f"asset_event:{asset_event_id}"
 
 
 def backfill_id_of(backfill_id: int) -> str:
-    """The id of a backfill's end. Airflow numbers backfills, and each is completed once."""
+    """Return the id of a backfill's end. Airflow numbers backfills, and each is completed once."""
     return f"backfill:{backfill_id}:completed"
 
 
 def import_error_id(filename: str, stacktrace: str, bundle_name: str | None = None) -> str:
-    """The id of an import error: which file, and the trace.
+    """Return the id of an import error, made of its file and its trace.
 
-    REST knows the path within the bundle, a hook the whole path and no bundle. So the same error has two ids;
-    it is logged under the one that comes first (monitor/event_log/projections/import_errors.py).
-    """
+    REST knows the path within the bundle. A hook knows the whole path and no bundle. So the same error has
+    two ids. The error is logged under the id that comes first
+    (monitor/event_log/projections/import_errors.py)."""
     return f"{IMPORT_ERROR}{digest(bundle_name or '', filename)}:{digest(CHANGING.sub('*', stacktrace))}"
 
 
 def reported_error_id(filename: str, stacktrace: str, bundle_name: str | None, *texts: str | None) -> str:
-    """The id of an import error that somebody else reports: of the file that it names, and of the trace as
-    one of the given ids has it. What is reported of a trace is masked and cut, so the digest of the whole one
-    is taken where it has the form of one."""
+    """Return the id of an import error that another program reports.
+    The file is the one that the report names. The trace is the one of the given ids. A reported trace is
+    masked and cut, so the whole trace's digest is taken from an id if that has the form."""
     computed = import_error_id(filename, stacktrace, bundle_name)
     file, trace = computed.rsplit(":", 1)
     ids = (match[1] for text in texts if text and (match := REPORTED_TRACE.fullmatch(text)))
@@ -106,8 +107,9 @@ def reported_error_id(filename: str, stacktrace: str, bundle_name: str | None, *
 
 
 def trace_of_error(error_id: str, stacktrace: str = "") -> str:
-    """The digest of an import error's trace: of the whole one, which the id has; else of what is told of it,
-    for the ids of older plugins have no such part."""
+    """Return the digest of an import error's trace.
+    The id has the whole trace's digest. Ids of older plugins lack that part, so the reported trace's digest
+    stands in."""
     _, *parts = error_id.split(":")
     if error_id.startswith(IMPORT_ERROR) and len(parts) == 2:
         return parts[1]
@@ -115,12 +117,12 @@ def trace_of_error(error_id: str, stacktrace: str = "") -> str:
 
 
 def import_error_mended_id(error_id: str) -> str:
-    """The id of an import error's end."""
+    """Return the id of an import error's end."""
     return f"{error_id}:mended"
 
 
 def pause_id(dag_id: str, state: str) -> str:
-    """The id of a DAG being paused or unpaused, for the first time."""
+    """Return the id of a DAG's first pause or first end of a pause."""
     return f"dag:{digest(dag_id)}:{state}"
 
 
@@ -129,7 +131,7 @@ SHOWN_UNITS = 2  # of one length: `2 d 3 h`, never `2 d 3 h 4 min 5 s`
 
 
 def spoken(length: timedelta) -> str:
-    """Its two largest units: `1 h 30 min`; below a second `0 s`."""
+    """Return a duration in its two largest units: `1 h 30 min`. Below a second the text is `0 s`."""
     left = max(0, round(length.total_seconds()))
     parts: list[str] = []
     for unit, seconds in _UNITS:

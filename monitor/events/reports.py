@@ -2,9 +2,8 @@
 
 The sender's id and time are not trusted. Anybody who may report could otherwise claim another event's id
 beforehand, and the true event would be a duplicate for ever. So `accept_report` computes the id from the
-data. The time follows from the dates in the data, if there are any. Otherwise the sender's time is taken
-within bounds.
-"""
+data. The time follows from the dates in the data, if the data has dates. Otherwise the sender's time is
+taken within bounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,10 +44,12 @@ from monitor.events.identity import (
 LISTENER = "listener"
 MAX_EVENT = 256 * 1024  # bytes of JSON: twice what the plugin's bounds on texts allow. Readers hold hundreds
 CLOCK_SLACK_SECONDS = 300.0
-"""How far a sender's clock may be ahead of the monitor's, as much as its signature's may. What is dated later
-is of the moment when it came: an incident whose last failure is to come is never closed."""
+"""The seconds by which a sender's clock may be ahead of the monitor's, as for its signature. What is dated
+later gets the moment of its arrival, because an incident whose last failure is in the future is never
+closed."""
 OLDEST = timedelta(days=30)
-"""How long ago a sender may date what has no date in its data: a spool is full or sent before that."""
+"""The greatest age that a sender may give to an event without dates in its data. A spool is full or sent
+before that."""
 NUDGE_ID = "nudge:"
 HOOKS = frozenset(
     (
@@ -64,19 +65,19 @@ FROM_REST = frozenset(kind for kind in DATA if not kind.startswith(OWN)) - HOOKS
 
 @dataclass(frozen=True)
 class Reporter:
-    """Whoever sends reports: what their secret or token is for."""
+    """The sender of reports, and the rights that come with its secret or token."""
 
     deployments: frozenset[str]
     """The deployments that they may report for."""
     asked_deployments: frozenset[str] = field(default=frozenset())
-    """The deployments whose Airflow the monitor asks: what it reads there, it takes from nobody."""
+    """The deployments whose Airflow the monitor asks. What it reads from Airflow it accepts from no sender.
+    """
 
 
 def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
-    """Check one decoded JSON value that comes now, and return the event with the monitor's own id and time.
+    """Check a decoded JSON value and return its event with the monitor's own id and time.
 
-    Raises EventError with each wrong field, its value and what it should be.
-    """
+    Raises EventError with each wrong field, its value and the value it should have."""
     event = parse_event(raw)
     if len(event.body.encode()) > MAX_EVENT:
         raise EventError(f"the event is longer than {MAX_EVENT} bytes; leave out some of its data")
@@ -127,7 +128,7 @@ def compute_id(event: Event) -> str:
 
 
 def _time_of(event: Event, now: datetime) -> datetime:
-    """When the state changed, as far as that can be: by the dates in the data, else by the sender."""
+    """Return when the state changed: by the dates in the data, else by the sender, both within bounds."""
     latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
     changed = find_change_time(event.data)
     if changed is not None:
@@ -136,7 +137,7 @@ def _time_of(event: Event, now: datetime) -> datetime:
 
 
 def find_change_time(data: Data) -> datetime | None:
-    """Return when the state changed, by the dates in the data; None if there are none."""
+    """Return when the state changed, by the dates in the data, or None if the data has no dates."""
     if isinstance(data, AssetUpdatedData):
         return data.timestamp
     if isinstance(data, BackfillCompletedData):

@@ -32,22 +32,23 @@ from monitor.event_log.read import LogRow
 from monitor.events.event import Event
 from monitor.rules.field_types import WILD, matches_any
 
-MOST = 1_000  # events kept until the feed comes for them; beyond that it reads the log, page by page
+MOST = 1_000  # events kept until the feed comes for them. Beyond that it reads the log, page by page
 
 SeqAndEvent = tuple[int, Event]
 
 
 class CommittedEvents:
-    """Only for the event loop's own thread."""
+    """The queue of events that are committed and not yet in the buffer.
+    It is for the event loop's own thread only."""
 
     def __init__(self, wake: WakeSignal) -> None:
         self._wake = wake
         self._waiting: list[tuple[Cursor, Sequence[SeqAndEvent]]] = []
         self._size = 0
         self.since = 0.0
-        """By time.monotonic(), since when the first of what waits has been waiting."""
+        """The moment, by time.monotonic(), since which the first waiting event waits."""
         self._handed = 0
-        """Wakings that tell of nothing but what was handed over."""
+        """The wakings that only announce what was handed over."""
         self._others = 0
         """The other wakings, when the log was last read."""
 
@@ -62,11 +63,11 @@ class CommittedEvents:
         self._wake.set()
 
     def clear(self) -> None:
-        """Forget what waits: nobody wants it."""
+        """Forget the waiting events, because they are not needed."""
         self._waiting, self._size = [], 0
 
     def take(self, end: Cursor) -> list[LogRow] | None:
-        """What follows `end`; None: the log has to be read, from now on."""
+        """Return the events that follow `end`, or None if they have to be read from the log."""
         batches = self._waiting
         self.clear()
         missing = self._wake.count - self._handed
@@ -84,18 +85,20 @@ class CommittedEvents:
         return lines or None
 
 
-KEYS = 50  # DAGs up to which a reader is found by their names; one with more is asked about every chunk
+KEYS = 50  # DAGs up to which a reader is found by their names. A reader with more is asked about every chunk
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
+    """The filter and rights of a feed.
+    One value of each filtered attribute must match, and the reader must be allowed to see the DAG."""
 
     event_filter: Filter
     allowed_dags: AllowedDags = None
 
     @cached_property
     def everything(self) -> bool:
+        """True if the subscriber gets every event."""
         return self.allowed_dags is None and not self.event_filter.globs
 
     @cached_property
@@ -109,6 +112,7 @@ class Subscription:
         return None
 
     def takes(self, line: LogRow) -> bool:
+        """Return True if the subscriber gets this event."""
         if not may_read(line.deployment, line.dag_id, self.allowed_dags):
             return False
         return all(_matches(globs, getattr(line, name)) for name, globs in self.event_filter.globs)
@@ -123,7 +127,7 @@ _OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 def one_line(body: str) -> str:
     """Return the same JSON without Unicode's own ends of lines, at which many readers cut it in two."""
-    if body.isascii():  # nearly every event; Python knows without looking
+    if body.isascii():  # nearly every event is, and Python knows without looking
         return body
     return _OTHER_LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", body)
 
@@ -135,42 +139,43 @@ class FeedFormat(Enum):
     NDJSON = "application/x-ndjson"
 
     def event(self, cursor: str, kind: str, body: str) -> bytes:
-        """One event. Its body is one line of JSON, so it needs one `data:`."""
+        """Encode an event. Its body is one line of JSON, so it needs one `data:`."""
         body = one_line(body)
         if self is FeedFormat.SSE:
             return f"id: {cursor}\nevent: {kind}\ndata: {body}\n\n".encode()
         return f'{{"id": "{cursor}", "event": {body}}}\n'.encode()
 
     def heartbeat(self, cursor: Cursor) -> bytes:
-        """A sign of life that also tells the reader how far the log has been looked through for it."""
+        """Encode a heartbeat with the place up to which the log was searched for the reader."""
         if self is FeedFormat.SSE:
             return f": heartbeat\nid: {cursor}\n\n".encode()
         return f'{{"id": "{cursor}"}}\n'.encode()
 
     def reset(self, reason: str, cursor: Cursor) -> bytes:
-        """Tell the reader that events may have been missed, and where it goes on from."""
+        """Encode a reset: events may have been missed, and the feed goes on at the cursor."""
         if self is FeedFormat.SSE:
             data = json.dumps({"reason": reason, "cursor": str(cursor)})
             return f"id: {cursor}\nevent: reset\ndata: {data}\n\n".encode()
         return (json.dumps({"id": str(cursor), "reset": {"reason": reason}}) + "\n").encode()
 
     def retry(self, milliseconds: int) -> bytes:
-        """How soon to come back after the connection is lost; NDJSON has no word for it."""
+        """Encode how soon to come back after the connection is lost. NDJSON has no such line."""
         return b"retry: %d\n\n" % milliseconds if self is FeedFormat.SSE else b""
 
 
-MEMO = 32  # subscriptions whose bytes a chunk keeps; readers beyond that have theirs put together each
+MEMO = 32  # subscriptions whose bytes a chunk keeps. Beyond that each reader's are put together anew
 
 Message = dict[str, Any]
 """An ASGI `http.response.body`. One object for many readers: servers only read it."""
 
 
 def body(chunk: bytes, more: bool = True) -> Message:
+    """Return the ASGI message of a part of the answer."""
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
 class EventChunk:
-    """What the log holds behind `after`, up to and including `upto`."""
+    """The events of the log behind `after`, up to and including `upto`."""
 
     def __init__(self, epoch: str, after: int, lines: Sequence[LogRow]) -> None:
         self.epoch = epoch
@@ -182,18 +187,19 @@ class EventChunk:
 
     @cached_property
     def size(self) -> int:
-        """Bytes, roughly."""
+        """The size in bytes, roughly."""
         return sum(len(line.body) for line in self._lines)
 
     @cached_property
     def by_dag(self) -> dict[str | None, list[LogRow]]:
+        """The events by DAG."""
         found: dict[str | None, list[LogRow]] = {}
         for line in self._lines:
             found.setdefault(line.dag_id, []).append(line)
         return found
 
     def following(self, seq: int, subscription: Subscription, feed_format: FeedFormat) -> Message | None:
-        """What is in this chunk for a reader that has all up to `seq`, or None where nothing is."""
+        """Return the message with this chunk's events after `seq` for a reader, or None if none match."""
         if seq <= self.after:
             return self._whole(subscription, feed_format)
         rest = [line for line in self._select_rows(subscription) if line.seq > seq]
@@ -236,12 +242,13 @@ class EventChunk:
         return self._frames[key]
 
 
-KEPT_BYTES = 8 * 1024 * 1024  # of bodies: a burst of 10,000 events; in memory they take three times as much
+KEPT_BYTES = 8 * 1024 * 1024  # of bodies: a burst of 10,000 events. In memory they take three times as much
 BLOCK_BYTES = 128 * 1024  # of bodies in one chunk, so in one write: all that a slow reader costs in memory
 
 
 class EventBuffer:
-    """Chunks without a gap between them, up to `end`. Older ones fall off; readers then use the log."""
+    """The latest chunks without a gap between them, up to `end`.
+    Older chunks fall off, and readers then use the log."""
 
     def __init__(self, end: Cursor) -> None:
         self.end = end
@@ -249,7 +256,7 @@ class EventBuffer:
         self._size = 0
 
     def extend(self, lines: list[LogRow]) -> list[EventChunk]:
-        """Take what follows the end; answers it as chunks."""
+        """Add the events that follow the end, and return them as chunks."""
         new = [EventChunk(self.end.epoch, after, part) for after, part in self._parts(lines)]
         for block in new:
             self._blocks.append(block)
@@ -260,7 +267,7 @@ class EventBuffer:
         return new
 
     def following(self, place: Cursor) -> EventChunk | None:
-        """The chunk that holds what comes behind a place, or None where the buffer does not reach there."""
+        """Return the chunk with the events behind a place, or None if the buffer lacks it."""
         if place.epoch != self.end.epoch or not self._blocks:
             return None
         if not self._blocks[0].after <= place.seq < self.end.seq:

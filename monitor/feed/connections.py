@@ -43,48 +43,49 @@ FindStart = Callable[[Connection], Cursor]
 
 
 def from_now(connection: Connection) -> Cursor:
-    """Only what comes from now on."""
+    """Return the log's end, so that only new events follow."""
     state = event_log_cursor.state(connection)
     return Cursor(state.epoch, state.last_seq)
 
 
 def from_time(moment: datetime) -> FindStart:
-    """What was received at a moment and later, as far as the log reaches back."""
+    """Return a start at what was received at a moment and later, as far as the log reaches back."""
     return lambda connection: Cursor(
         event_log_cursor.state(connection).epoch, event_log_read.seq_at(connection, moment)
     )
 
 
 def from_cursor(cursor: Cursor) -> FindStart:
-    """What follows a cursor."""
+    """Return a start behind a cursor."""
     return lambda _connection: cursor
 
 
 PAGE = 100  # events read, encoded and written at once: all that a reader costs in memory,
-PAGE_CHARACTERS = BLOCK_BYTES  # of their bodies, where they are long; usual ones have 1,000 each
+PAGE_CHARACTERS = BLOCK_BYTES  # of their bodies, if they are long: usual ones have 1,000 each
 
 
 @dataclass(frozen=True)
 class StartPosition:
-    """Where a reader really begins: where it wished to; if that is gone, at the oldest event kept."""
+    """The place at which a reader really begins: the wished one, or the oldest event kept if that is gone."""
 
     cursor: Cursor
     lost: str | None = None
 
     def encode(self, feed_format: FeedFormat) -> bytes:
-        """A reader that is cut off before any event comes back to this place."""
+        """Encode the start, so that a reader that is cut off before any event comes back to this place."""
         return feed_format.reset(self.lost, self.cursor) if self.lost else feed_format.heartbeat(self.cursor)
 
 
 @dataclass(frozen=True)
 class LogPage:
-    """What comes next: events, the place behind them, and why the reader had to begin anew, if so."""
+    """The next events, the place behind them, and the reason if the reader had to begin anew."""
 
     events: list[LoggedEvent]
     cursor: Cursor
     start: StartPosition
 
     def encode(self, feed_format: FeedFormat) -> bytes:
+        """Encode the page."""
         reset = self.start.encode(feed_format) if self.start.lost else b""
         epoch = self.cursor.epoch
         return reset + b"".join(
@@ -94,10 +95,12 @@ class LogPage:
 
 
 def begin(connection: Connection, start: FindStart) -> StartPosition:
+    """Return the place at which a reader begins."""
     return _beginning(event_log_cursor.state(connection), start(connection))
 
 
 def read(connection: Connection, cursor: Cursor, subscription: Subscription) -> LogPage:
+    """Read the next page of the log for a subscription."""
     state = event_log_cursor.state(connection)
     start = _beginning(state, cursor)
     found = event_log_read.read_after(
@@ -116,7 +119,7 @@ def _beginning(state: LogState, cursor: Cursor) -> StartPosition:
     return StartPosition(Cursor(state.epoch, state.pruned_seq) if lost else cursor, lost)
 
 
-MAX_READERS = 20_000  # open feeds; at about 20 kB each that is 400 MB
+MAX_READERS = 20_000  # open feeds: at about 20 kB each that is 400 MB
 MIN_SHARE = 20  # feeds that one user may have open however few there are in all
 SHARE = 0.1  # of all feeds: what one user may have open, so that one cannot take every other's
 OTHERS = 200  # file descriptors for everything else: the database, mail, Airflow, pages
@@ -124,7 +127,7 @@ OTHER_CONNECTIONS = 100  # of these, for requests that are no feeds
 
 
 def raise_limit() -> None:
-    """Let this process open as many files as its administrator allows; many systems begin with 1,024."""
+    """Let this process open as many files as its administrator allows. Many systems begin with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = MAX_READERS + OTHERS if hard == resource.RLIM_INFINITY else min(hard, MAX_READERS + OTHERS)
     if soft != resource.RLIM_INFINITY and soft < limit:
@@ -132,7 +135,7 @@ def raise_limit() -> None:
 
 
 def room() -> int:
-    """Feeds that can be open at once: each holds a file descriptor."""
+    """Return the number of feeds that can be open at once. Each holds a file descriptor."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_READERS if soft == resource.RLIM_INFINITY else min(MAX_READERS, max(soft - OTHERS, soft // 2))
 
@@ -145,7 +148,7 @@ def connection_room() -> int:
 
 
 def share_of(room: int) -> int:
-    """Feeds that one user may have open, of so many in all."""
+    """Return the number of feeds that one user may have open, of so many in all."""
     return min(room, max(MIN_SHARE, int(room * SHARE)))
 
 
@@ -160,15 +163,15 @@ T = TypeVar("T")
 
 
 class FeedFull(Exception):
-    """As many feeds are open as this process serves."""
+    """The error that this process already serves as many feeds as it can."""
 
 
 class ShareFull(Exception):
-    """As many feeds are open as one user may have: others need some too."""
+    """The error that a user has as many feeds open as one user may. Other users need some too."""
 
 
 class FeedServer:
-    """`publish` and `attend` are its background tasks."""
+    """The server of feeds. `publish` and `attend` are its background tasks."""
 
     def __init__(
         self,
@@ -180,8 +183,9 @@ class FeedServer:
         limit: int | None = None,
         saw: OnProgress = ignore_progress,
     ) -> None:
-        """`limit`: feeds that may be open; default: as many as this process may have files for. `saw` is told
-        how far readers have been served."""
+        """Set up the server.
+        `limit` is the number of feeds that may be open, by default as many as this process may have files
+        for. `saw` is called with the place up to which readers have been served."""
         self._database = database
         self._metrics = metrics
         self._logged = logged
@@ -195,7 +199,7 @@ class FeedServer:
         self.hand = self._hub.fresh.add
 
     def require_room(self, whose: str | None = None) -> None:
-        """Raises FeedFull where no further feed is served, ShareFull where none of this user is."""
+        """Raise FeedFull if no further feed can be served, or ShareFull if this user has enough."""
         if len(self._readers) >= self._room:
             raise FeedFull(f"{self._room} feeds are open on this monitor; close some, or come back later")
         share = share_of(self._room)
@@ -215,8 +219,7 @@ class FeedServer:
     ) -> Subscriber:
         """Serve a reader from now on, until it leaves, the service ends, or its rights do.
 
-        Raises FeedFull and ShareFull: others may have come since there was room.
-        """
+        Raises FeedFull and ShareFull, because other readers may have come since `require_room`."""
         self.require_room(whose)
         subscriber = Subscriber(subscription, feed_format, send, rights, self._logged, whose)
         self._readers[subscriber] = None
@@ -227,12 +230,12 @@ class FeedServer:
         return subscriber
 
     def leave(self, subscriber: Subscriber) -> None:
-        """The connection is gone, or the feed has ended."""
+        """Forget a reader whose connection is gone or whose feed has ended."""
         if self._readers.pop(subscriber, self) is self:
             return
         self._metrics.feed_subscribers.dec()
         if subscriber.whose is not None:
-            self._open_of -= Counter((subscriber.whose,))  # which forgets whoever has none left
+            self._open_of -= Counter((subscriber.whose,))  # which forgets users without a feed
         self._hub.leave(subscriber)
         if subscriber.task:
             subscriber.task.cancel()
@@ -243,7 +246,7 @@ class FeedServer:
         self._hub.close(_farewell)
 
     def rights_changed(self) -> None:
-        """Somebody signed out or was shut out: ask what each reader may see before it is told any more."""
+        """Have each reader's rights asked for before its next event, because they may have ended."""
         for subscriber in self._readers:
             subscriber.must_be_asked()
 
@@ -255,7 +258,8 @@ class FeedServer:
         subscriber.task = asyncio.create_task(self._guard(subscriber, work))
 
     async def _guard(self, subscriber: Subscriber, work: Work) -> None:
-        """Do a reader's own work; where it cannot go on its feed is ended, and it comes back where it was."""
+        """Do a reader's own work.
+        If the work fails, the feed is ended, and the reader comes back to its place."""
         try:
             await self._through(subscriber, work)
         except FeedEnded as ended:
@@ -269,7 +273,7 @@ class FeedServer:
         subscriber.task = None
 
     async def _through(self, subscriber: Subscriber, work: Work) -> None:
-        """A database that is away holds a feed up, and ends none that has begun."""
+        """Do the work again while the database is away. A feed that has begun is held up, not ended."""
         while True:
             try:
                 return await work()
@@ -295,14 +299,14 @@ class FeedServer:
         await self._catch_up(subscriber)
 
     async def _catch_up(self, subscriber: Subscriber) -> None:
-        """From the reader's place to the buffer's end, where it becomes live: one loop, over buffer and
-        log."""
+        """Bring a reader from its place to the buffer's end, at which it becomes live.
+        One loop serves buffer and log."""
         timer = YieldTimer()
         while not self._closed:
             buffer = await self._hub.tape()
             if subscriber.to_be_asked:
                 await subscriber.ask()
-                continue  # another DAG may have come meanwhile; from here on nothing is awaited
+                continue  # another DAG may have come meanwhile. From this point on nothing is awaited
             if subscriber.epoch == buffer.end.epoch and subscriber.seq >= buffer.end.seq:
                 self._hub.enter(subscriber)
                 return
@@ -335,7 +339,7 @@ class FeedServer:
 
 
 def _farewell(subscriber: Subscriber) -> Message:
-    """The end of a feed: the reader comes back to where it was."""
+    """Return the message that ends a feed. The reader comes back to its place."""
     return body(
         subscriber.feed_format.retry(_retry()) + subscriber.feed_format.heartbeat(subscriber.cursor),
         more=False,

@@ -27,7 +27,7 @@ from monitor.observability.metrics import Metrics
 
 
 class SubscriberIndex:
-    """Who is live. A thousand readers of a DAG each cost nothing while another DAG runs."""
+    """The index of live readers. A thousand readers of a DAG each cost nothing while another DAG runs."""
 
     def __init__(self) -> None:
         self._of_any: dict[Subscriber, None] = {}
@@ -37,11 +37,13 @@ class SubscriberIndex:
         return bool(self._of_any or self._by_dag)
 
     def add(self, subscriber: Subscriber) -> None:
+        """Add a reader, which is live from then on."""
         subscriber.live = True
         for place in self._places(subscriber):
             place[subscriber] = None
 
     def discard(self, subscriber: Subscriber) -> None:
+        """Remove a reader, which is no longer live."""
         subscriber.live = False
         for place in self._places(subscriber):
             place.pop(subscriber, None)
@@ -50,13 +52,14 @@ class SubscriberIndex:
                 del self._by_dag[dag]
 
     def find_affected(self, block: EventChunk) -> list[Subscriber]:
-        """Those whom something in the chunk may concern, each once, in the order in which they came."""
+        """Return the readers that a chunk may concern, each once, in the order in which they came."""
         found = dict(self._of_any)
         for dag in self._by_dag.keys() & block.by_dag.keys() if self._by_dag else ():
             found.update(self._by_dag[dag])
         return list(found)
 
     def all(self) -> list[Subscriber]:
+        """Return all live readers."""
         return list(
             dict.fromkeys(
                 [*self._of_any, *(subscriber for dag in self._by_dag.values() for subscriber in dag)]
@@ -68,7 +71,7 @@ class SubscriberIndex:
         return (self._of_any,) if dags is None else [self._by_dag.setdefault(dag, {}) for dag in dags]
 
 
-POLL_SECONDS = 5.0  # waking is for latency; this finds what another process has written
+POLL_SECONDS = 5.0  # waking is for latency, and polling finds what another process has written
 COALESCE_SECONDS = 0.1  # at most, between two rounds: in a burst each reader gets one write for many events
 SHARE = 4  # a round is followed by a pause of so many times what it took: feeds take a fifth of this thread
 READ = 500  # events read at once
@@ -77,19 +80,21 @@ LOOK_SECONDS = 1.0  # between two looks for readers that are due a heartbeat or 
 logger = logging.getLogger(__name__)
 
 OnLag = Callable[[Subscriber, PendingSend | None], None]
-"""Told of a reader that cannot go on with the others: it is slow, or its rights have to be asked for."""
+"""A function that is called for a reader that cannot go on with the others, because it is slow or its rights
+have to be asked for."""
 
 
 OnProgress = Callable[[Cursor, LogRow | None], None]
-"""Told of the log's end as it was seen, and of the event there."""
+"""A function that is called with the log's present end and the event at that place."""
 
 
 def ignore_progress(_end: Cursor, _line: LogRow | None) -> None:
+    """Do nothing with the progress."""
     return
 
 
 class Hub:
-    """Readers that have everything up to the buffer's end, but for what comes next."""
+    """The hub of live readers. They have everything up to the buffer's end, except what comes next."""
 
     def __init__(
         self,
@@ -112,10 +117,11 @@ class Hub:
         self._index = SubscriberIndex()
         self._buffer: EventBuffer | None = None
         self._served = 0
-        """Up to where all have been served. A reader's own place may be older: it is not asked about chunks
-        that cannot concern it."""
+        """The place up to which all have been served. A reader's own place may be older, because it is not
+        asked about chunks that cannot concern it."""
 
     async def tape(self) -> EventBuffer:
+        """Return the buffer, which the first call begins."""
         if self._buffer is None:
             state = await self._database.read(cursor.state)
             if self._buffer is None:  # another reader may have been quicker
@@ -129,10 +135,12 @@ class Hub:
         self._index.add(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
+        """Remove a reader that leaves."""
         if subscriber.live:
             self._index.discard(subscriber)
 
     def close(self, farewell: Callable[[Subscriber], Message]) -> None:
+        """Send the last message to all readers."""
         for subscriber in self._index.all():
             self._settle(subscriber)
             try_send(subscriber.send, farewell(subscriber))
@@ -142,7 +150,7 @@ class Hub:
         while True:
             seen = self._wake.count
             if not self._index:
-                # Whoever comes next begins a new one: nobody has to be shown what was before.
+                # The next reader begins a new buffer: no live reader needs the old one.
                 self._buffer = None
                 self.fresh.clear()
             else:
@@ -152,7 +160,7 @@ class Hub:
             await self._wake.wait(seen, POLL_SECONDS)
 
     async def attend(self) -> None:
-        """Heartbeats, and rights asked for again, until cancelled."""
+        """Send heartbeats and ask for rights again, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
             timer = YieldTimer()
@@ -204,14 +212,15 @@ class Hub:
         self._served = state.last_seq
 
     def _begin_anew(self, state: LogState) -> None:
-        """The log is another one (a backup was put back): each reader finds out what it has lost."""
+        """Begin a new buffer, because the log is another one (a backup was restored).
+        Each reader finds out what it has lost."""
         for subscriber in self._index.all():
             self._fall_behind(subscriber)
         self._begin(state)
 
     def _ask_all(self) -> None:
-        """There is a new DAG: nothing is passed over before it is known who may read it, not even for readers
-        whom no other DAG concerns."""
+        """Have the rights of all readers asked for, because a new DAG exists.
+        No event is skipped before its readers are known, not even for readers that no other DAG concerns."""
         for subscriber in self._index.all():
             if subscriber.to_be_asked:
                 self._fall_behind(subscriber)
@@ -259,7 +268,7 @@ class Hub:
         self._behind(subscriber, pending_send)
 
     def _settle(self, subscriber: Subscriber) -> None:
-        """No longer one of the live ones: its place is its own again."""
+        """Take a reader out of the live ones. From then on its place is its own again."""
         subscriber.seq = max(subscriber.seq, self._served)
         self._index.discard(subscriber)
 
@@ -269,7 +278,7 @@ def _now() -> float:
 
 
 def _news(connection: Connection, end: Cursor) -> tuple[LogState, list[LogRow], datetime | None]:
-    """The log's state, what follows, and since when the first of that has been in the log."""
+    """Return the log's state, the events behind `end`, and when the first of them was logged."""
     lines = read.lines_after(connection, end.seq, READ)
     first = read.find_by_seqs(connection, {lines[0].seq}) if lines else []
     return cursor.state(connection), lines, first[0].received_at if first else None

@@ -35,7 +35,7 @@ class PendingSend:
         self._first = first
 
     def __await__(self) -> Generator[Any, Any, None]:
-        """Go on in the task that awaits this; to be awaited once."""
+        """Go on in the task that awaits this object. It may be awaited once."""
         awaited = self._first
         while True:
             yield awaited
@@ -46,7 +46,7 @@ class PendingSend:
 
 
 def try_send(send: Send, message: Message) -> PendingSend | None:
-    """Send without waiting; answers the rest of the send where the reader does not take it at once."""
+    """Send without waiting. Return the rest of the send if the reader does not take everything at once."""
     sending: Any = send(message)
     try:
         first = sending.send(None)
@@ -58,7 +58,8 @@ def try_send(send: Send, message: Message) -> PendingSend | None:
 RIGHTS_SECONDS = 5.0  # how long a reader's rights hold without being asked for again
 
 Rights = Callable[[], Awaitable[AllowedDags]]
-"""What the reader may see, asked again and again while it reads. Raises FeedEnded."""
+"""A function that returns what the reader may see. It is called again and again while the reader reads.
+Raises FeedEnded."""
 
 
 class FeedEnded(Exception):
@@ -66,7 +67,8 @@ class FeedEnded(Exception):
 
 
 class Subscriber:
-    """Everything that an open feed costs beside its connection: kept small, there may be ten thousand."""
+    """The state of an open feed, apart from its connection.
+    It is kept small, because ten thousand may be open."""
 
     __slots__ = (
         *(
@@ -102,20 +104,21 @@ class Subscriber:
         self.epoch = ""
         self.seq = 0
         self.live = False
-        """Served with the others; otherwise a task of its own brings it up to them."""
+        """True if the reader is served with the others. Otherwise a task of its own brings it up to them."""
         self.logged = logged
         self.whose = whose
-        """By what feeds are shared out; None: nobody is told apart."""
+        """The key by which feeds are shared out. None if users are not distinguished."""
         self.asked_at = -inf
-        """When it was last asked what it may see, by the loop's clock."""
+        """The moment, by the loop's clock, at which the rights were last asked for."""
         self.version = -1
-        """Which DAGs the log had then."""
+        """The version of the log's DAGs at that moment."""
         self.spoke = -inf
-        """When something was last sent, by the loop's clock."""
+        """The moment, by the loop's clock, at which anything was last sent."""
         self.task: Task[None] | None = None
 
     @property
     def cursor(self) -> Cursor:
+        """The place up to which the reader has been served."""
         return Cursor(self.epoch, self.seq)
 
     async def ask(self) -> None:
@@ -129,7 +132,7 @@ class Subscriber:
 
     @property
     def to_be_asked(self) -> bool:
-        """What it may see was asked a while ago, or the log has a DAG that is newer than the answer."""
+        """True if the reader's rights were asked for long ago, or before the log got its newest DAG."""
         if self.rights is None:
             return False
         return (
@@ -137,10 +140,11 @@ class Subscriber:
         )
 
     def must_be_asked(self) -> None:
-        """What it may see may have changed."""
+        """Have the rights asked for again, because they may have changed."""
         self.asked_at = -inf
 
     def move(self, cursor: Cursor) -> None:
+        """Set the place up to which the reader has been served."""
         self.epoch, self.seq = cursor.epoch, cursor.seq
 
     async def say(self, message: Message) -> None:
@@ -149,11 +153,12 @@ class Subscriber:
         await self.send(message)
 
 
-TURN_SECONDS = 0.005  # of work before others may run: nobody notices a wait of that length
+TURN_SECONDS = 0.005  # of work before others may run: a wait of that length goes unnoticed
 
 
 class YieldTimer:
-    """Counts time, not readers: what one reader's filter costs depends on the filter."""
+    """The timer after which a task lets others run.
+    It counts time and not readers, because a filter's cost differs from reader to reader."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now

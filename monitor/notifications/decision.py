@@ -39,7 +39,8 @@ from monitor.rules.targets import ChannelName, Target
 
 @dataclass(frozen=True)
 class RuleVerdict:
-    """`kind` None: nobody is told; where `is_noted`, the ledger says so."""
+    """The verdict of a rule about an event.
+    Without `kind` no notification is made, and with `is_noted` the ledger records that."""
 
     kind: NotificationKind | None
     reason: str
@@ -47,6 +48,7 @@ class RuleVerdict:
 
 
 def judge(rule: Rule, event: Event, change: IncidentChange) -> RuleVerdict:
+    """Return the rule's verdict about an event and its change of an incident."""
     match change.transition:
         case Transition.OPENED | Transition.JOINED | Transition.REOPENED:
             return _judge_failure(rule, change)
@@ -106,12 +108,12 @@ def flapping(connection: Connection, rule: Rule, incident: Incident | None) -> R
 
 
 def quiet_for(limits: Flapping) -> timedelta:
-    """The time between two openings at the rate that counts as flapping: what lasts longer is no flapping."""
+    """Return the time between two openings at the rate of flapping. What lasts longer is no flapping."""
     return limits.within / limits.openings
 
 
 def flapping_delay(rule: Rule, kind: NotificationKind, change: IncidentChange) -> timedelta | None:
-    """How long the end, or the next failure, of an incident that flaps has to last before it is told."""
+    """Return how long the end, or the next failure, of a flapping incident has to last to be reported."""
     if rule.flapping is None or change.incident is None or not change.incident.flapping:
         return None
     if kind is NotificationKind.RECOVERED or (
@@ -123,21 +125,23 @@ def flapping_delay(rule: Rule, kind: NotificationKind, change: IncidentChange) -
 
 @dataclass(frozen=True)
 class NotificationWindow:
-    """`within`: how old an event may be, when it comes to be known, for people still to be mailed. `asked`:
-    the deployments whose Airflow is asked, so that a sender's dates decide nothing."""
+    """The age up to which people are mailed about an event.
+    `within` bounds an event's age when it becomes known. `asked_deployments` are those whose Airflow the
+    monitor asks, so that a sender's dates decide nothing."""
 
     within: timedelta
     asked_deployments: frozenset[str] = frozenset()
 
     def why_not(self, event: Event, origin: datetime, now: datetime) -> str | None:
-        """Return why nobody is mailed about this event any more; None if people are, or if that goes by
-        Airflow's dates when the mail is confirmed. `origin`: since when its deployment is told of."""
+        """Return why people are no longer mailed about this event.
+        None means that they are, or that Airflow's dates decide when the mail is confirmed. `origin` is the
+        moment from which its deployment is reported."""
         if event.data.reported_by == LISTENER and event.deployment in self.asked_deployments:
             return None
         return self.why_not_at(event.time, event.deployment, origin, now)
 
     def why_not_at(self, time: datetime, deployment: str, origin: datetime, now: datetime) -> str | None:
-        """Return why nobody is mailed about what happened at `time`; None if people are."""
+        """Return why people are no longer mailed about what happened at `time`, or None if they are."""
         if time < origin:
             return (
                 f"suppressed: it happened before {origin:%Y-%m-%d %H:%M:%S} UTC, since when Windsock "
@@ -150,8 +154,9 @@ class NotificationWindow:
 
 
 class BatchContext:
-    """Of one transaction. Nobody else changes any of it meanwhile, but for a person who silences or
-    unsubscribes at this very moment, and delivery asks for those once more."""
+    """The values that decisions of one transaction share.
+    They stay the same meanwhile, except that a person may silence or unsubscribe at this very moment.
+    Delivery asks for those two once more."""
 
     def __init__(
         self,
@@ -165,14 +170,14 @@ class BatchContext:
         self.open = OpenIncidents(connection, events)
         """Kept up to what the events change."""
         self.facts: list[MatchSubject] = dags.facts_of_all(connection, events)
-        """Of each event, in their order."""
+        """The subject of each event, in order."""
         self._events = events
         self._window = window
         self._origins: dict[str, datetime] = {}
         self._unsubscribed: dict[tuple[str, str], bool] = {}
 
     def why_not(self, event: Event) -> str | None:
-        """Why nobody is mailed about an event; None where people are."""
+        """Return why people are not mailed about an event, or None if they are."""
         if self._is_test(event):
             return "suppressed: a test (airflow dags test, airflow tasks test) is no production"
         if event.deployment not in self._origins:
@@ -180,7 +185,7 @@ class BatchContext:
         return self._window.why_not(event, self._origins[event.deployment], self.now)
 
     def _is_test(self, event: Event) -> bool:
-        """Whether somebody only tests a DAG or a task with its run."""
+        """Return True if the event's run only tests a DAG or a task."""
         run_id = str(event.get("run_id") or "")
         if run_id.startswith(TEMPORARY_RUN) or event.get("run_type") == TEST:
             return True
@@ -193,7 +198,7 @@ class BatchContext:
         return runs.test_runs(self.connection, tasks)
 
     def silence(self, facts: MatchSubject) -> Silence | None:
-        """The active silence that covers an event."""
+        """Return the active silence that covers an event, or None."""
         return silences.first_of(self._silences, facts)
 
     @cached_property
@@ -202,10 +207,11 @@ class BatchContext:
 
     @cached_property
     def is_restored(self) -> bool:
-        """Whether events may have been told before that the database does not know to be told."""
+        """True if notifications may have been sent that a restored database does not know."""
         return already_sent.any_at_all(self.connection)
 
     def is_unsubscribed(self, rule: Rule, target: Target) -> bool:
+        """Return True if a mail target has unsubscribed from the rule."""
         if target.channel is not ChannelName.EMAIL:
             return False
         name = (target.recipient, rule.name)
@@ -216,14 +222,14 @@ class BatchContext:
 
 UNDECIDED = "(all rules)"
 UNMATCHED = "(no rule)"
-"""In the place of a rule's name: of a failure that no rule takes."""
+"""The text in place of a rule's name for a failure that no rule takes."""
 NOBODY = "nobody was notified, because no rule matches this event: add a rule that does (docs/rules.md)"
 MAX_REASON = 1_000  # characters: a database error repeats its whole statement
 
 
 @dataclass
 class DecisionContext:
-    """One event on its way through the rules."""
+    """An event on its way through the rules."""
 
     connection: Connection
     seq: int
@@ -233,19 +239,21 @@ class DecisionContext:
     facts: MatchSubject
     change: IncidentChange
     why_not: str | None
-    """Why nobody is told of it at all: it is of the past."""
+    """The reason why the event is not reported at all, because it is too old."""
     recovered: set[Target] = field(default_factory=set)
-    """Who is told that it is well again: not told of the success besides."""
+    """The recipients of the recovery, who are not notified of the success as well."""
 
 
 def build_error_decision(seq: int, event: Event, error: Exception, now: datetime) -> Decision:
+    """Return the decision for an event at which the rules failed."""
     reason = f"the rules failed at this event: {type(error).__name__}: {error}"[:MAX_REASON]
     outcome = (decisions.SUPPRESSED, reason, None, None, None)
     return Decision(seq, event.id, event.deployment, event.dag_id, UNDECIDED, *outcome, now)
 
 
 def build_unmatched_decision(context: DecisionContext) -> Decision:
-    """Of a failure that no rule takes: the ledger says that nobody was notified, and why."""
+    """Return the decision for a failure that no rule takes.
+    The ledger says that no notification was made, and why."""
     event, incident = context.event, context.change.incident
     outcome = (decisions.SUPPRESSED, NOBODY, incident.id if incident else None, None, None)
     return Decision(context.seq, event.id, event.deployment, event.dag_id, UNMATCHED, *outcome, context.now)
@@ -259,6 +267,7 @@ def build_decision(
     notification_id: int | None = None,
     silence_id: int | None = None,
 ) -> Decision:
+    """Return a rule's decision about an event."""
     incident = context.change.incident
     return Decision(
         event_seq=context.seq,

@@ -1,9 +1,8 @@
 """The engine, which makes incidents, decisions and notifications of logged events.
 
 The engine runs in the transaction that logs the event. Every failure gets a decision from each rule that
-takes it, even if nobody is notified. A failure that no rule takes gets a decision too. So the ledger answers
-for every failure.
-"""
+takes it, even if it causes no notification. A failure that no rule takes gets a decision too. So the ledger
+answers for every failure."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """`host` is the right side of Message-IDs."""
+    """The engine. `host` is the right side of Message-IDs."""
 
     def __init__(
         self,
@@ -74,16 +73,16 @@ class Engine:
         self._metrics = metrics
 
     def notify(self, connection: Connection, seq: int, event: Event, now: datetime) -> bool:
-        """Decide about an event that has just been logged; answers whether anything is to be sent."""
+        """Decide about an event that has just been logged. Return True if anything is to be sent."""
         return self.notify_all(connection, [(seq, event)], now)
 
     def notify_all(self, connection: Connection, logged: Sequence[SeqAndEvent], now: datetime) -> bool:
-        """The same for several, as if they came one by one.
+        """Decide about several events, as if they came one by one.
+        Return True if anything is to be sent.
 
-        An event at which deciding fails is logged all the same, or one event would stop all others for ever:
-        its decision says so. Raises OperationalError, InterfaceError: the database is in trouble, and the
-        senders keep their events.
-        """
+        An event at which deciding fails is logged all the same, or one event would stop all others for ever.
+        Its decision says so. Raises OperationalError and InterfaceError if the database is in trouble, and
+        then the senders keep their events."""
         rules = self._rules()
         # The rest are most events: a task begins, a task ends well.
         return self._notify_some(
@@ -131,15 +130,15 @@ class Engine:
             if change.transition in (Transition.OPENED, Transition.JOINED, Transition.REOPENED):
                 decisions.note(connection, [build_unmatched_decision(context)])
             return False
-        # Who is told of a recovery is not told of the same success besides, whatever the rules' order.
+        # A recipient of a recovery is not notified of the same success as well, whatever the rules' order.
         first = sorted(taking, key=lambda rule: "recovered" not in rule.notify_on)
         decided = [self._decide(context, rules, rule) for rule in first]
         decisions.note(connection, [decision for decision in decided if decision])
         return any(decision and decision.notification_id is not None for decision in decided)
 
     def remind(self, connection: Connection, incident: Incident, event: Event, now: datetime) -> bool:
-        """Say once more of an incident that is open what its last failure was, where a rule asks for it
-        (`repeat`) and nothing was said for so long; answers whether anything is to be sent."""
+        """Repeat an open incident's last failure if a rule asks for that (`repeat`) and the time has come.
+        Return True if anything is to be sent."""
         rules = self._rules()
         batch = BatchContext(connection, rules, [event], self._window, now)
         [facts] = batch.facts
@@ -158,8 +157,8 @@ class Engine:
     def notify_reopened(
         self, connection: Connection, incident: Incident, event: Event, now: datetime
     ) -> bool:
-        """Say to those who were told that an incident is over that it is not; `event` is its last failure.
-        Answers whether anything is to be sent."""
+        """Notify those who learned of an incident's end that it is not over.
+        `event` is the incident's last failure. Return True if anything is to be sent."""
         rules = self._rules()
         batch = BatchContext(connection, rules, [event], self._window, now)
         [facts] = batch.facts
@@ -217,7 +216,7 @@ class Engine:
     def _targets(
         self, context: DecisionContext, rules: Rules, rule: Rule, kind: NotificationKind
     ) -> tuple[list[Target], str]:
-        """Who is told, and why nobody is where that is so."""
+        """Return the recipients, and the reason if there are none."""
         targets = rules.targets(rule, context.facts)
         if not targets:
             refused = "".join(f"; {why}" for why in rules.resolve_route(rule, context.facts).refused)
@@ -278,7 +277,7 @@ class Engine:
         return build_decision(context, rule, RuleVerdict(kind, because + later), decisions.NOTIFIED, made.id)
 
     def _gather(self, context: DecisionContext, rule: Rule, targets: Sequence[Target], into: int) -> None:
-        """A follow-up that still waits is told in the recovered instead."""
+        """Gather a waiting follow-up into the recovery, which reports it instead."""
         key = group_key(rule, NotificationKind.FOLLOW_UP, context.facts, targets)
         group = enqueue.open_group(context.connection, rule.name, key)
         if group is None or group.kind is not NotificationKind.FOLLOW_UP:
@@ -289,21 +288,21 @@ class Engine:
 
 
 def _concerns(rules: Rules, event: Event) -> bool:
-    """Whether any rule may take it, or any incident be changed by it."""
+    """Return True if any rule may take the event, or the event may change any incident."""
     return rules.asks(event.type) or (
         not event.type.startswith(TASKS) and incident_signals.concerns(event.type)
     )
 
 
 def _if_new(event: Event) -> IncidentChange:
-    """What the event would have done to an incident, had it been told of in time."""
+    """Return what the event would have done to an incident if it had been known in time."""
     signal = incident_signals.signal_of(event)
     is_failure = signal is not None and signal.meaning is Meaning.FAILURE
     return IncidentChange(Transition.OPENED if is_failure else Transition.NONE)
 
 
 def _is_due(connection: Connection, rule: Rule, incident: Incident, now: datetime) -> bool:
-    """Whether it is time to remind of it: of what was told once, and only of that."""
+    """Return True if a reminder of the incident is due. Only what was reported once is repeated."""
     if rule.repeat is None:
         return False
     last = threads.find_last_due(connection, incident.id, rule.name)

@@ -42,19 +42,21 @@ NOT_ONE = "this stands for the rules as a whole"
 
 @dataclass(frozen=True)
 class RuleExplanation:
-    """One rule and the event."""
+    """The relation between one rule and the event."""
 
     rule: str
-    """Its name; UNMATCHED or UNDECIDED where no rule, or no single one, decided."""
+    """The rule's name. UNMATCHED or UNDECIDED if no rule, or no single one, decided."""
     mismatch: str | None
-    """Why the rule, as it is now, does not take the event; None: it does."""
+    """The reason why the present rule does not take the event, or None if it does."""
     decisions: tuple[Decision, ...] = ()
-    """What was made of it when it came; the rules may have been others then."""
+    """The decisions at the event's arrival. The rules may have been different then."""
     deliveries: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True)
 class EventExplanation:
+    """The explanation of an event: what each rule made of it."""
+
     event: Event
     lines: tuple[RuleExplanation, ...]
 
@@ -62,10 +64,10 @@ class EventExplanation:
 def explain(
     connection: Connection, rules: Rules, event_id: str, allowed_dags: AllowedDags = None
 ) -> list[EventExplanation]:
-    """One for each Airflow that reported an event of this id; none where the log has no such event.
+    """Return an explanation for each Airflow that reported an event of this id.
 
-    Rules name DAGs and people: who may not read every DAG is told of those alone that decided about it.
-    """
+    Rules name DAGs and people. So a reader who may not read every DAG gets only the rules that decided about
+    the event."""
     return [
         _explain(connection, rules, event, allowed_dags)
         for event in _events(connection, event_id, allowed_dags)
@@ -122,7 +124,7 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class ReplayedDelivery:
-    """One message that would have gone out."""
+    """A message that would have been sent."""
 
     delivery: Delivery
     events: int
@@ -130,12 +132,12 @@ class ReplayedDelivery:
 
 @dataclass
 class Replay:
-    """What would have come of it."""
+    """The result of running the rules over past events."""
 
     events: int = 0
     deliveries: list[ReplayedDelivery] = field(default_factory=list)
     suppressed: Counter[str] = field(default_factory=Counter)
-    """Decisions to tell nobody, by the rule."""
+    """The decisions without a notification, by the rule."""
 
 
 def replay(source: Database, rules: Rules, since: datetime, within: timedelta, choose: Choose) -> Replay:

@@ -5,8 +5,7 @@ made elsewhere: when the mail budget is low (delivery/suppression.py), by `move_
 outbox/decisions.py.
 
 `find_prior_deliveries` and `record_prior_deliveries` concern a database that was restored from a backup. A
-notification that was sent after the backup is written into the ledger, and nobody gets it again.
-"""
+notification that was sent after the backup is written into the ledger and not sent again."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,30 +24,30 @@ from monitor.rules.model import Rule
 from monitor.rules.ruleset import Rules
 from monitor.rules.targets import Target
 
-FOLLOW_UPS = timedelta(hours=4)  # Alertmanager's default for what has been told already
+FOLLOW_UPS = timedelta(hours=4)  # Alertmanager's default for what has been reported already
 STAGES = {
     NotificationKind.RECOVERED: "recovered",
     NotificationKind.SUCCESS: "success",
     NotificationKind.NOTICE: "notice",
 }
-"""What is told together; every other kind tells that something is wrong."""
+"""The kinds that are reported together. Every other kind reports a failure."""
 
 
 def group_key(rule: Rule, kind: NotificationKind, facts: MatchSubject, targets: Sequence[Target]) -> str:
-    """Who joins whom: the same values of `group.by`, told to the same people."""
+    """Return the key of a group: the same values of `group.by`, for the same recipients."""
     values = [f"{name}={_value(facts, name)}" for name in rule.group.by]
     whom = sorted(f"{target.channel.value}:{target.recipient}" for target in targets)
     return digest(STAGES.get(kind, "failures"), *values, *whom)
 
 
 def may_join(kind: NotificationKind, open_group: Notification, now: datetime) -> bool:
-    """Whether a word joins a notification that waits, rather than being one of its own."""
+    """Return True if a notification of this kind joins a waiting one, instead of being one of its own."""
     if kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER):
         return True
     if open_group.kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER):
-        return False  # it may be due in hours, and an opening is news
-    # What waits for the next free worker only is as good as told: by this replica's clock, and by the clock
-    # of the one that told it.
+        return False  # it may be due in hours, and an opening is urgent
+    # A notification that only waits for the next free worker is as good as sent: by this replica's clock, and
+    # by the clock of the replica that made it.
     return open_group.due_at > max(now, open_group.created_at)
 
 
@@ -61,8 +60,8 @@ def due_at(
     now: datetime,
     settles: timedelta | None = None,
 ) -> datetime:
-    """When it is told: after the group's wait or interval, and after the quiet hours. `settles`: how long it
-    has to last before (decision.py)."""
+    """Return when a notification is due: after the group's wait or interval, and after the quiet hours.
+    `settles` is how long its state has to last before (decision.py)."""
     if settles is not None:
         return rules.quiet_until(rule, now + settles) or now + settles
     due = now + rule.group.wait
@@ -74,8 +73,8 @@ def due_at(
 
 
 def _interval(rule: Rule, kind: NotificationKind) -> timedelta | None:
-    """The interval counts from what was told of the same group. An opening does not wait for it where each
-    group is one DAG's: it is news."""
+    """Return the interval since the group's last notification.
+    An opening does not wait for the interval if each group is one DAG's, because it is news."""
     if kind is NotificationKind.FOLLOW_UP:
         return rule.group.interval if rule.group.interval is not None else FOLLOW_UPS
     if kind is NotificationKind.FAILURE or "dag_id" not in rule.group.by:
@@ -93,7 +92,7 @@ def _value(facts: MatchSubject, name: str) -> str:
         case "owner":
             return " ".join(facts.owners)
         case "dag_id":
-            # What no DAG did is its own: an import error is not grouped with another file's.
+            # An event of no DAG is a group of its own: an import error is not grouped with another file's.
             return str(event.dag_id or event.subject)
         case _:
             return str(event.get(name) or "")
@@ -107,7 +106,7 @@ MOMENT = "%Y-%m-%d %H:%M:%S"
 def find_prior_deliveries(
     context: DecisionContext, rule: Rule, kind: NotificationKind, targets: Sequence[Target]
 ) -> dict[Target, PriorDelivery]:
-    """Who of these was told of the event by the rule."""
+    """Return the recipients that the rule has notified of the event already."""
     if not context.batch.is_restored:
         return {}
     connection, incident, since = context.connection, context.change.incident, None
@@ -125,7 +124,7 @@ def record_prior_deliveries(
     prior_deliveries: Mapping[Target, PriorDelivery],
     host: str,
 ) -> Decision:
-    """Into the ledger, as it was. `key`: the group's."""
+    """Write earlier notifications into the ledger as they were. `key` is the group's."""
     incident = context.change.incident
     template = choose(rule, kind, context.event.type)
     incident_id = incident.id if incident and "dag_id" in rule.group.by else None
@@ -139,5 +138,6 @@ def record_prior_deliveries(
 
 
 def link_if_incident(connection: Connection, notification_id: int, incident: Incident | None) -> None:
+    """Link the notification with the incident, if there is one."""
     if incident is not None:
         threads.link_incident(connection, notification_id, incident.id)

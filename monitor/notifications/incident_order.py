@@ -19,7 +19,7 @@ class Order:
     """The place of one run, or of a moment of the schedule, among the runs of its DAG."""
 
     moment: datetime | None
-    """The end of the time that the run is for; None if the run has no logical date."""
+    """The end of the time that the run is for. None if the run has no logical date."""
     start: datetime | None
     is_backfill: bool = False
 
@@ -34,7 +34,7 @@ class LatestFailures:
     """The latest start of a run that has no logical date."""
 
     def include(self, order: Order | None) -> "LatestFailures":
-        """The same with one more failure."""
+        """Return the latest failures with one more."""
         if order is None:
             return self
         undated = order.start if order.moment is None else None
@@ -45,6 +45,7 @@ class LatestFailures:
         )
 
     def merge(self, other: "LatestFailures") -> "LatestFailures":
+        """Return the later of both in each respect."""
         return LatestFailures(
             _later(self.moment, other.moment),
             _later(self.start, other.start),
@@ -86,6 +87,7 @@ def latest_of_failures(connection: Connection, events: Iterable[Event]) -> Lates
 
 
 def order_of_run(event: Event, data: DagRunData) -> Order:
+    """Return a run's place in the order of its DAG's runs."""
     # The logical date of a scheduled run is the beginning of its interval, that of a manual one its own time.
     dates = (data.logical_date, data.logical_date and data.data_interval_end)
     return _order(event, dates, data.start_date or data.queued_at, data.run_type)
@@ -112,8 +114,9 @@ def order_of_task(
 def _order(
     event: Event, dates: Iterable[datetime | None], start: datetime | None, run_type: str | None
 ) -> Order:
-    """The place of a run that is for these dates: the latest of them that has come, for a sender may name any
-    date. A run may be for one that is to come; then its place is that of its end."""
+    """Return the place of a run that is for these dates.
+    It is the latest of the dates that has come, because a sender may name any date. If a run is for a date
+    to come, its place is that of its end."""
     known_dates = [date for date in dates if date is not None]
     come = [date for date in known_dates if date <= event.time]
     moment = max(come, default=event.time) if known_dates else None

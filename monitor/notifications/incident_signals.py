@@ -14,7 +14,7 @@ from monitor.events.identity import DIGEST_DIGITS, digest
 
 LATE, MISSING, STUCK = "windsock.run.late", "windsock.run.missing", "windsock.run.stuck"
 SCHEDULED = "scheduled"
-"""The type of the runs that answer a DAG's schedule; one that is triggered, or a backfill, does not."""
+"""The type of the runs that answer a DAG's schedule. A triggered run or a backfill does not."""
 
 
 IMPORT_ERROR = "import_error:"
@@ -23,18 +23,20 @@ MAX_KEY = 300  # characters: the column's
 
 
 class Meaning(str, Enum):
+    """The meaning of an event for an incident."""
+
     FAILURE = "failure"
     RECOVERY = "recovery"
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What an event means for the incident of this key."""
+    """The meaning of an event for the incident of this key."""
 
     meaning: Meaning
     key: str
     title: str
-    """What is wrong, in a few words."""
+    """The fault in a few words."""
 
 
 Build = Callable[[Event], tuple[str, str]]
@@ -58,14 +60,15 @@ def _import_error(event: Event) -> tuple[str, str]:
 
 
 def import_error_key(bundle_name: str | None, path: str) -> str:
-    """By bundle and path within it. A hook knows the whole path only: incident_transitions.py finds out whose
-    that is."""
+    """Return the incident key of an import error, by bundle and path within it.
+    A hook knows only the whole path. Then incident_transitions.py finds out which file that is."""
     return _bound_key(
         f"{IMPORT_ERROR}{path}" if bundle_name is None else f"{IMPORT_ERROR}{bundle_name}:{path}"
     )
 
 
 def import_error_title(path: str) -> str:
+    """Return the title of an import error's incident."""
     return f"{path} cannot be imported"
 
 
@@ -75,8 +78,9 @@ def _run_watch(event: Event) -> tuple[str, str]:
 
 
 def run_watch_key(watch: str, event: Event) -> str:
-    """A run that is missing has no name: the incident is its DAG's, and the moment of the schedule says which
-    run answers it (incident_order.py). One that is late or stuck is that run."""
+    """Return the incident key of a run's finding.
+    A missing run has no name, so the incident is its DAG's, and the moment of the schedule says which run
+    answers it (incident_order.py). A late or stuck run has an incident of its own."""
     run = "" if watch == MISSING else f"/{event.get('run_id')}"
     return f"{watch}:{event.get('dag_id')}{run}"
 
@@ -141,7 +145,7 @@ def occasions_of(event_type: str) -> tuple[str, ...]:
 
 
 def signal_of(event: Event) -> Signal | None:
-    """None where the event is neither: it is a notice."""
+    """Return the event's signal, or None if the event is a notice."""
     if event.get("replaced_by"):  # the file has another error instead
         return None
     for meaning, table in ((Meaning.FAILURE, _FAILURES), (Meaning.RECOVERY, _RECOVERIES)):
@@ -152,7 +156,8 @@ def signal_of(event: Event) -> Signal | None:
 
 
 def _bound_key(key: str) -> str:
-    """An asset's URI may be longer than a key: then its end is a digest of the whole."""
+    """Return the key, cut to its bound.
+    An asset's URI may be longer. Then a digest of the whole key stands at its end."""
     if len(key) <= MAX_KEY:
         return key
     return f"{key[: MAX_KEY - DIGEST_DIGITS - 1]}:{digest(key)}"
@@ -162,19 +167,20 @@ _CHANGING = frozenset((*_FAILURES, *_RECOVERIES, RUN_BEGINS))
 
 
 def concerns(event_type: str) -> bool:
-    """Whether an event of this type may change any incident at all."""
+    """Return True if an event of this type may change any incident at all."""
     return event_type in _CHANGING
 
 
 def list_incident_keys(event: Event) -> list[str]:
-    """The keys of all incidents that this event may change."""
+    """Return the keys of all incidents that this event may change."""
     signal = signal_of(event)
     return [*list_overtaken_keys(event), signal.key] if signal else list_overtaken_keys(event)
 
 
 def list_overtaken_keys(event: Event) -> list[str]:
-    """The keys of incidents that this event may end without telling of a recovery: a run that begins, begins
-    anew or ends is neither late nor stuck, and one that the schedule wanted is no longer missing."""
+    """Return the keys of incidents that this event may end without being a recovery.
+    A run that begins, begins anew or ends is neither late nor stuck, and a run that the schedule wanted is
+    no longer missing."""
     if event.type not in (RUN_BEGINS, *RUN_ENDS):
         return []
     answers = (MISSING,) if event.get("run_type") == SCHEDULED else ()

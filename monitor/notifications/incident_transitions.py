@@ -39,15 +39,14 @@ from monitor.notifications.outbox import enqueue
 from monitor.notifications.outbox import reopen as outbox_reopen
 
 BY_SYSTEM = "Windsock"
-"""Who closed it if no person did."""
+"""The closer of an incident that no person closed."""
 
 
 def close(connection: Connection, incident_id: int, at: datetime, by: str, reason: str) -> Incident | None:
     """Close an open incident and suppress its waiting follow-ups, both with the reason.
 
     `by` is a person, or BY_SYSTEM. Return the incident as it is now, or None if no such incident exists. An
-    incident that is closed already stays as it is. Nobody is notified of this end.
-    """
+    incident that is closed already stays as it is. This end causes no notification."""
     append.lock(connection)  # no failure joins the incident meanwhile
     incident = incidents.find(connection, incident_id)
     if incident is None or not incident.is_open:
@@ -72,16 +71,15 @@ class ReopenedIncident:
 
     incident: Incident
     is_recovery_notified: bool
-    """Somebody was told already that it is over."""
+    """True if a recipient was already notified of the end."""
 
 
 def reopen(connection: Connection, incident: Incident, because: str, now: datetime) -> ReopenedIncident:
-    """Open a closed incident again with all that it had gathered: what waits to tell of its end is withdrawn,
-    and the follow-ups that were to be told with that wait again.
+    """Open a closed incident again with all that it had gathered.
+    A waiting notification of its end is withdrawn, and the follow-ups that were gathered into it wait again.
 
-    If the same has failed anew meanwhile, the newer incident goes on with what this one had. The caller holds
-    the log's lock.
-    """
+    If the same has failed anew meanwhile, the newer incident goes on with what this one had. The caller
+    holds the log's lock."""
     is_recovery_notified = outbox_reopen.take_back_recovered(
         connection, incident.id, incident.closed_seq, because, now
     )
@@ -101,7 +99,7 @@ def merge(connection: Connection, incident: Incident, into: Incident, because: s
 
 
 def open_of_file(connection: Connection, event: Event) -> Incident | None:
-    """The open incident of the file that an import error's event is about, under whichever name."""
+    """Return the open incident of the file that an import error's event is about, under whichever name."""
     bundle, filename = event.get("bundle_name"), str(event.get("filename"))
     if bundle is None:
         places = import_errors.places_of(connection, event.deployment, filename)
@@ -116,7 +114,7 @@ def _first(connection: Connection, deployment: str, keys: list[str]) -> Incident
 
 
 def _find_reported_by_hook(connection: Connection, deployment: str, place: BundleFile) -> Incident | None:
-    """The one that a hook has named by its whole path, where that can be one file only."""
+    """Return the incident that a hook has named by its whole path, if that can be one file only."""
     may_be = [
         incident
         for incident in incidents.open_with_prefix(connection, deployment, f"{IMPORT_ERROR}/")
@@ -130,8 +128,9 @@ def _find_reported_by_hook(connection: Connection, deployment: str, place: Bundl
 def name_file(
     connection: Connection, deployment: str, filename: str, place: BundleFile, now: datetime
 ) -> None:
-    """Let the open incident of a file that a hook named have the name that REST gives it. If there is one of
-    that name already, it is of the same file, and goes on with what this one had."""
+    """Rename the open incident of a file that a hook named to the name that REST gives.
+    If REST's name has an incident already, that incident is of the same file and goes on with what this one
+    had."""
     incident = _first(connection, deployment, [import_error_key(None, filename)])
     if incident is None:
         return
@@ -147,12 +146,12 @@ def _rename_incident(connection: Connection, incident: Incident, place: BundleFi
 
 
 class Transition(str, Enum):
-    """What an event did to an incident."""
+    """The change that an event made to an incident."""
 
     OPENED = "opened"
     JOINED = "joined"
     REOPENED = "reopened"
-    """It flaps: it was closed a short while ago."""
+    """The incident flaps: it was closed a short while ago."""
     CLOSED = "closed"
     NONE = "none"
     """There is nothing wrong that it could end, or it is no signal at all."""
@@ -160,10 +159,12 @@ class Transition(str, Enum):
 
 @dataclass(frozen=True)
 class IncidentChange:
+    """The change of an incident, and the incident after it."""
+
     transition: Transition
     incident: Incident | None = None
     is_recovery_notified: bool = False
-    """Somebody was told already that it is over, and it is not."""
+    """True if a recipient was already notified of an end that did not come."""
 
 
 class OpenIncidents:
@@ -176,9 +177,11 @@ class OpenIncidents:
         }
 
     def get(self, deployment: str, key: str) -> Incident | None:
+        """Return the open incident of this key, or None."""
         return self._by_key.get((deployment, key))
 
     def keep(self, incident: Incident) -> Incident:
+        """Keep the incident as it is now, or drop it if it is closed."""
         if incident.is_open:
             self._by_key[incident.deployment, incident.key] = incident
         else:
@@ -189,10 +192,10 @@ class OpenIncidents:
 def apply_event(
     connection: Connection, seq: int, event: Event, open_incidents: OpenIncidents, now: datetime
 ) -> IncidentChange:
-    """Bring the incidents up to an event that has just been logged; answers what became of its own.
+    """Apply an event that has just been logged to the incidents.
+    Return the change of its own incident.
 
-    Moments are the events' own, so that reports which overtake each other end nothing that began later.
-    """
+    Moments are the events' own, so that reports which overtake each other end nothing that began later."""
     report = _Report(connection, seq, event, open_incidents, now)
     for key in list_overtaken_keys(event):
         report.end(key, _schedule_order_of(event, key))
@@ -207,7 +210,7 @@ def apply_event(
 
 @dataclass(frozen=True)
 class _Report:
-    """One event, and what it changes."""
+    """An event and the incidents that it changes."""
 
     connection: Connection
     seq: int
@@ -241,7 +244,7 @@ class _Report:
         return IncidentChange(transition, self.open_incidents.keep(joined))
 
     def _flapping(self, key: str) -> Incident | None:
-        """The incident that flaps, if it has not been quiet for long enough to be over."""
+        """Return the flapping incident, if it has not been quiet for long enough to be over."""
         latest = incidents.latest_of(self.connection, self.event.deployment, key)
         if latest is None or latest.quiet is None or latest.closed_at is None or latest.closed_seq is None:
             return None
@@ -286,7 +289,7 @@ def is_airflows(event: Event) -> bool:
 
 
 def _schedule_order_of(event: Event, key: str) -> Order | None:
-    """The place of a run that begins or ends among the moments of its DAG's schedule."""
+    """Return the place of a run that begins or ends among the moments of its DAG's schedule."""
     if not key.startswith(MISSING) or not isinstance(event.data, DagRunData):
         return None
     return Order(schedule_moment(event, event.data), None)

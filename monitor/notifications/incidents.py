@@ -25,7 +25,7 @@ STATUSES = (OPEN, ACKNOWLEDGED, RESOLVED, CLOSED)
 
 @dataclass(frozen=True)
 class Incident:
-    """One thing that is wrong, or was."""
+    """An incident: one fault, open or over."""
 
     id: int
     deployment: str
@@ -37,33 +37,36 @@ class Incident:
     opened_at: datetime
     opened_seq: int
     last_at: datetime
-    """Of the latest failure."""
+    """The time of the latest failure."""
     last_seq: int
     closed_at: datetime | None
     closed_seq: int | None
     closed_because: str | None
     closed_by: str | None
-    """Who closed it outside of the flow of events; None: an event did."""
+    """The closer outside of the flow of events. None if an event closed the incident."""
     flapping: bool
     acked_at: datetime | None
     acked_by: str | None
     ack_reason: str | None
     quiet_seconds: int | None = None
-    """Of one that flaps: it is over after so long without a failure."""
+    """The seconds without a failure after which a flapping incident is over."""
     latest_moment: datetime | None = None
     latest_start: datetime | None = None
     latest_undated_start: datetime | None = None
     confirm_since: datetime | None = None
-    """Since when the report that closed it waits for Airflow's confirmation; None: it does not."""
+    """The moment since which the closing report waits for Airflow's confirmation. None if it does not wait.
+    """
     confirm_at: datetime | None = None
-    """When Airflow is asked next."""
+    """The moment at which Airflow is asked next."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Incident":
+        """Return the incident of a row."""
         return cls(**row)
 
     @property
     def is_open(self) -> bool:
+        """True if the incident is open."""
         return self.state == OPEN
 
     @property
@@ -75,7 +78,7 @@ class Incident:
 
     @property
     def is_of_dag(self) -> bool:
-        """Whether a DAG's runs fail, rather than a task, a file, an asset or Airflow itself."""
+        """True if a DAG's runs fail, not a task, a file, an asset or Airflow itself."""
         return self.dag_id is not None and self.key == f"dag:{self.dag_id}"
 
     @property
@@ -85,12 +88,13 @@ class Incident:
 
     @property
     def quiet(self) -> timedelta | None:
+        """The time that a flapping incident has to be quiet, or None."""
         return None if self.quiet_seconds is None else timedelta(seconds=self.quiet_seconds)
 
 
 @dataclass(frozen=True)
 class IncidentFilter:
-    """Which incidents; what is None asks for all."""
+    """The filter of incidents. A field that is None matches all."""
 
     state: str | None = None
     deployment: str | None = None
@@ -102,6 +106,7 @@ class IncidentFilter:
     """Opened before this moment."""
 
     def clauses(self) -> Iterator[ColumnElement[bool]]:
+        """Yield the filter's conditions as SQL."""
         for name in ("state", "deployment", "dag_id"):
             if (value := getattr(self, name)) is not None:
                 yield table.c[name] == value
@@ -118,7 +123,7 @@ _OPEN = KeyLookup(table, ("deployment", "key"), table.c.state != CLOSED)
 
 
 def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
-    """Those of these deployments and keys that are open."""
+    """Return the open incidents of these deployments and keys."""
     return sorted(map(Incident.from_row, _OPEN.rows(connection, keys)), key=lambda incident: incident.id)
 
 
@@ -152,7 +157,7 @@ def begin(
 
 
 def _change(*names: str, **values: Any) -> Statement:
-    """Sets columns of these names to what is given, and others to what they hold."""
+    """Return an UPDATE that sets columns of these names to parameters, and others to the given values."""
     parameters = {name: bindparam(name, type_=table.c[name].type) for name in names}
     changed = update(table).where(table.c.id == bindparam("incident_id")).values(parameters | values)
     return Statement(lambda _insert: changed.returning(*table.c))
@@ -174,7 +179,7 @@ _FLAP = _change("flapping", "quiet_seconds")
 
 
 def join(connection: Connection, incident: Incident, seq: int, at: datetime, order: Order | None) -> Incident:
-    """One more failure. One that is reported late is not the latest."""
+    """Add a failure to the incident. A failure that is reported late is not the latest."""
     latest = _columns(incident.latest.include(order))
     last_at = max(at, incident.last_at)
     return _apply_change(connection, _JOIN, incident.id, last_at=last_at, last_seq=seq, **latest)
@@ -189,7 +194,8 @@ def close(
     by: str | None = None,
     confirm_from: datetime | None = None,
 ) -> Incident:
-    """`confirm_from`: Airflow is asked about the closing report from then on; None: it stands."""
+    """Close the incident.
+    From `confirm_from` on, Airflow is asked about the closing report. None means that the report stands."""
     closed = {"state": CLOSED, "closed_at": at, "closed_seq": seq, "closed_because": because, "closed_by": by}
     confirm = {"confirm_since": confirm_from, "confirm_at": confirm_from}
     return _apply_change(connection, _CLOSE, incident.id, **closed, **confirm)
@@ -223,18 +229,19 @@ def rename(connection: Connection, incident: Incident, key: str, title: str) -> 
 
 
 def confirm_later(connection: Connection, incident: Incident, at: datetime) -> Incident:
+    """Set the next time to ask Airflow about the closing report."""
     return _apply_change(
         connection, _CONFIRM, incident.id, confirm_since=incident.confirm_since, confirm_at=at
     )
 
 
 def confirm_end(connection: Connection, incident: Incident) -> Incident:
-    """Its end stands."""
+    """Record that the incident's end stands."""
     return _apply_change(connection, _CONFIRM, incident.id, confirm_since=None, confirm_at=None)
 
 
 def list_due_confirmations(connection: Connection, now: datetime, limit: int) -> list[Incident]:
-    """Those whose closing report Airflow is to be asked about now, the longest due first."""
+    """Return the incidents whose closing report Airflow is to be asked about, the longest due first."""
     due = select(table).where(table.c.confirm_at <= now).order_by(table.c.confirm_at, table.c.id).limit(limit)
     return [Incident.from_row(row) for row in connection.execute(due).mappings()]
 
@@ -246,7 +253,7 @@ def mark_flapping(connection: Connection, incident: Incident, quiet: timedelta) 
 
 
 def retract(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
-    """Close it because every failure of it was taken back: nothing is told of that."""
+    """Close the incident without a notification, because all its failures were taken back."""
     incident = find(connection, incident_id)
     if incident is not None and incident.is_open:
         close(connection, incident, None, why, now)
@@ -260,7 +267,7 @@ def begin_later(
     began: Event,
     latest: LatestFailures,
 ) -> Incident:
-    """Some of its failures were taken back: it has so many, and began with this one."""
+    """Set the incident's number of failures and its beginning, because some failures were taken back."""
     columns = {"failures": failures, "opened_seq": opened_seq, "opened_at": began.time, **_columns(latest)}
     return _apply_change(connection, _BEGIN_LATER, incident_id, **columns)
 
@@ -268,19 +275,22 @@ def begin_later(
 def acknowledge(
     connection: Connection, incident_id: int, who: str, reason: str, now: datetime
 ) -> Incident | None:
-    """Somebody looks after it: no follow-ups and reminders any more; its end is told. None: no such one."""
+    """Record that a person looks after the incident.
+    Follow-ups and reminders stop, and its end is still reported. Return None if there is no such incident."""
     if find(connection, incident_id) is None:
         return None
     return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
 
 
 def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
+    """Take an acknowledgement back. Return None if there is no such incident."""
     if find(connection, incident_id) is None:
         return None
     return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
 
 
 def find(connection: Connection, incident_id: int, allowed_dags: AllowedDags = None) -> Incident | None:
+    """Return the incident if the reader may see it, or None."""
     query = select(table).where(
         table.c.id == incident_id, *readable(table.c.deployment, table.c.dag_id, allowed_dags)
     )
@@ -292,7 +302,7 @@ _OF_IDS = KeyLookup(table, ("id",))
 
 
 def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
-    """Those that there are, by their ids."""
+    """Return the incidents that exist, by their ids."""
     return {
         row["id"]: Incident.from_row(row)
         for row in _OF_IDS.rows(connection, ((incident_id,) for incident_id in set(ids)))
@@ -300,7 +310,7 @@ def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
 
 
 def still_open(connection: Connection, ids: Iterable[int]) -> set[int]:
-    """Which of these are open."""
+    """Return those of these ids whose incidents are open."""
     return {number for number, incident in find_all(connection, ids).items() if incident.is_open}
 
 
@@ -311,7 +321,7 @@ def page(
     incident_filter: IncidentFilter | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[Incident]:
-    """Newest first; `before` is the last id of the page before."""
+    """Return a page of incidents, newest first. `before` is the last id of the page before."""
     rights = readable(table.c.deployment, table.c.dag_id, allowed_dags)
     query = select(table).where(*(incident_filter or IncidentFilter()).clauses(), *rights)
     if before is not None:
@@ -333,20 +343,20 @@ _LATEST_OF = Statement(
 
 
 def latest_of(connection: Connection, deployment: str, key: str) -> Incident | None:
-    """The one of a key that opened last."""
+    """Return the incident of a key that opened last."""
     row = _LATEST_OF.first(connection, deployment=deployment, key=key)
     return Incident.from_row(row) if row else None
 
 
 def open_with_prefix(connection: Connection, deployment: str, prefix: str) -> list[Incident]:
-    """Those that are open whose keys begin so."""
+    """Return the open incidents whose keys begin with this prefix."""
     its = (table.c.state == OPEN, table.c.deployment == deployment)
     query = select(table).where(*its, table.c.key.startswith(prefix, autoescape=True))
     return [Incident.from_row(row) for row in connection.execute(query).mappings()]
 
 
 def open_with_seq(connection: Connection, deployment: str, seq: int) -> Incident | None:
-    """The open one whose latest failure is this event."""
+    """Return the open incident whose latest failure is this event, or None."""
     its = (table.c.state == OPEN, table.c.deployment == deployment, table.c.last_seq == seq)
     row = connection.execute(select(table).where(*its)).mappings().first()
     return Incident.from_row(row) if row else None
@@ -366,13 +376,13 @@ _RECENT = Statement(
 
 
 def recent(connection: Connection, deployment: str, key: str, since: datetime) -> list[Incident]:
-    """Those of a key that opened since a moment, oldest first."""
+    """Return the incidents of a key that opened since a moment, oldest first."""
     found = _RECENT.rows(connection, deployment=deployment, key=key, since=since)
     return [Incident.from_row(row) for row in found]
 
 
 def open_ones(connection: Connection, after: int, limit: int) -> list[Incident]:
-    """Open incidents by their ids, for whoever goes through them all."""
+    """Return open incidents by their ids, for a walk through all of them."""
     query = select(table).where(table.c.state == OPEN, table.c.id > after).order_by(table.c.id).limit(limit)
     return [Incident.from_row(row) for row in connection.execute(query).mappings()]
 
@@ -383,6 +393,6 @@ def _apply_change(connection: Connection, change: Statement, incident_id: int, *
 
 
 def forget(connection: Connection, before: datetime) -> SweepResult:
-    """Those that were closed before a moment. One that is open is kept for as long as it is."""
+    """Delete incidents that were closed before a moment. An open incident is kept."""
     old = table.c.state == CLOSED, table.c.opened_at < before, table.c.closed_at < before
     return oldest(connection, table, table.c.opened_at, *old)

@@ -12,14 +12,14 @@ from monitor.event_log import append, read
 from monitor.notifications import incidents
 from monitor.notifications.engine import Engine
 
-EVERY = 60.0  # seconds; the shortest `repeat` that makes sense is far longer
+EVERY = 60.0  # seconds: the shortest `repeat` that makes sense is far longer
 AT_ONCE = 100  # incidents in one transaction, so that ingest never waits long
 
 logger = logging.getLogger(__name__)
 
 
 class Reminders:
-    """`run()` is the background task; `look()` is one round of it."""
+    """The reminders of open incidents. `run()` is the background task, and `look()` is one round."""
 
     def __init__(
         self, database: Database, engine: Engine, delivery: WakeSignal, clock: Clock, on_defect: OnDefect
@@ -31,6 +31,7 @@ class Reminders:
         self._on_defect = on_defect
 
     async def run(self) -> None:
+        """Look again and again, until cancelled."""
         await repeat_look(self.look, EVERY, "nobody is reminded of open incidents", self._on_defect)
 
     async def look(self) -> None:
@@ -43,10 +44,10 @@ class Reminders:
                 self._delivery.set()
 
     def _some(self, connection: Connection, after: int) -> tuple[int | None, bool]:
-        """The incidents behind an id; answers where to go on, and whether anything is to be sent.
+        """Remind of some incidents behind an id.
+        Return where to go on, and whether anything is to be sent.
 
-        Under the log's lock: of two replicas the second one sees what the first has told.
-        """
+        This happens under the log's lock, so the second of two replicas sees what the first has notified."""
         append.lock(connection)
         found = incidents.open_ones(connection, after, AT_ONCE)
         called_for = False

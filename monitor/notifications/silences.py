@@ -2,8 +2,7 @@
 
 A silence is applied twice by `first_of`. The decision about an event asks for active silences (decision.py,
 `BatchContext.silence`), and no notification is made. The delivery asks again just before it is sent
-(delivery/context.py, delivery/suppression.py), because somebody may have silenced the event meanwhile.
-"""
+(delivery/context.py, delivery/suppression.py), because a person may have silenced the event meanwhile."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ FAILURES = ("airflow.dag_run.failed", "airflow.task_instance.failed")
 CHOOSING = ("dag_id", "task_id", "asset", "tags", "owners")
 """The fields of a match that choose among the DAGs of an Airflow. The others choose among their events."""
 MOST = 1_000  # that are not over: each is held against each event
-MOST_OF_ONE = 100  # of one author: nobody takes all of them from others
-MOST_OF_DAG = 200  # of one DAG: each is held against each of its events, whoever they are of
+MOST_OF_ONE = 100  # of one author: no user takes all of them from others
+MOST_OF_DAG = 200  # of one DAG: each is compared with each of its events, whoever made it
 MOST_ALIKE = 10  # of exactly the same: who comes by a mail's link has any name
 DAY = timedelta(days=1)
 MOST_A_DAY = 5  # times as many are made in a day: those that were ended at once stay in the table, too
@@ -40,20 +39,21 @@ OF_DELIVERIES = frozenset({"windsock.delivery.dead", "windsock.delivery.parked"}
 
 
 class TooManySilences(WindsockError):
-    """No more silences are made. The message says which bound is reached, and the remedy."""
+    """The error that no more silences are made. The message says which bound is reached, and the remedy."""
 
 
 @dataclass(frozen=True)
 class SilenceScope:
-    """What is silenced: what a match takes, or of that one incident alone."""
+    """The scope of a silence: what a match takes, or of that one incident alone."""
 
     match: Match
     incident: Incident | None = None
 
     @classmethod
     def from_incident(cls, incident: Incident) -> "SilenceScope":
-        """As much as an incident is about, and no more: the DAG whose runs fail; of all else (a task, a file,
-        an asset, Airflow itself) the incident, now and when it comes again."""
+        """Return the scope of an incident.
+        For a DAG whose runs fail, that is the DAG. For all else (a task, a file, an asset, Airflow itself)
+        it is the incident, now and when it comes again."""
         deployment, dag_id = (incident.deployment,), incident.dag_id
         if dag_id and incident.is_of_dag and WILD.isdisjoint(dag_id):
             return cls(Match(deployment=deployment, dag_id=(dag_id,)))
@@ -61,29 +61,33 @@ class SilenceScope:
 
     @property
     def dag(self) -> tuple[str, str] | None:
-        """The one DAG whose readers may silence this and see it; None: those who may read every DAG."""
+        """The one DAG whose readers may silence this scope and see it.
+        None means those who may read every DAG."""
         deployment = _only(self.match.deployment)
         dag_id = self.incident.dag_id if self.incident else _only(self.match.dag_id)
         return (deployment, dag_id) if deployment and dag_id else None
 
     @property
     def is_whole(self) -> bool:
-        """Whether it silences a whole Airflow."""
+        """True if the scope is a whole Airflow."""
         return self.incident is None and is_whole(self.match)
 
     def covers(self, facts: MatchSubject) -> bool:
+        """Return True if the scope covers an event."""
         return _covers(self.match, self.incident.key if self.incident else None, facts)
 
 
 @dataclass(frozen=True)
 class Silence:
+    """A silence."""
+
     id: int
     match: Match
     deployment: str | None
-    """These two where it is of one DAG only: whose readers may see it."""
+    """The Airflow of `dag_id`. Both are set if the silence is of one DAG only, whose readers may see it."""
     dag_id: str | None
     incident_key: str | None
-    """Where it is of one incident, and of what opens the same again."""
+    """The key, if the silence is of one incident and of what opens the same again."""
     incident_title: str | None
     author: str
     reason: str
@@ -91,26 +95,29 @@ class Silence:
     starts_at: datetime
     ends_at: datetime
     ended_by: str | None
-    """Who ended it early."""
+    """The person who ended it early."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Silence":
+        """Return the silence of a row."""
         return cls(**{**row, "match": Match.model_validate(row["match"])})
 
     def is_active(self, now: datetime) -> bool:
+        """Return True if the silence is active."""
         return self.starts_at <= now < self.ends_at
 
     @property
     def is_whole(self) -> bool:
-        """Whether it silences a whole Airflow."""
+        """True if the silence covers a whole Airflow."""
         return self.incident_key is None and is_whole(self.match)
 
     def is_of(self, scope: SilenceScope) -> bool:
-        """Whether it silences exactly this."""
+        """Return True if the silence has exactly this scope."""
         key = scope.incident.key if scope.incident else None
         return (self.match, self.incident_key) == (scope.match, key)
 
     def covers(self, facts: MatchSubject) -> bool:
+        """Return True if the silence covers an event."""
         return _covers(self.match, self.incident_key, facts)
 
     def __str__(self) -> str:
@@ -118,8 +125,8 @@ class Silence:
 
 
 def is_whole(match: Match) -> bool:
-    """Whether a match takes failures of whatever DAG an Airflow has, named or not. What `none_of` leaves out
-    of that changes nothing: it is everything but a few."""
+    """Return True if a match takes failures of whatever DAG an Airflow has, named or not.
+    What `none_of` leaves out changes nothing: the match still takes everything but a few."""
     if not any(matches_any(match.type, failure) for failure in FAILURES):
         return False
     if not all(_takes_any(getattr(match, name)) for name in CHOOSING):
@@ -132,8 +139,8 @@ def _takes_any(globs: tuple[str, ...]) -> bool:
 
 
 def build_silence_fields(event: Event) -> dict[str, str]:
-    """What a silence names, beside the Airflow, to take what an event is about and no more: its asset, its
-    task, its DAG. Nothing: it is about none of these."""
+    """Return the fields of a silence that takes what an event is about and no more: asset, task or DAG.
+    No fields mean that the event is about none of these. The deployment is named apart."""
     if event.asset_uri:
         return {"asset": event.asset_uri}
     if not event.dag_id:
@@ -184,8 +191,9 @@ def add_or_extend(
     now: datetime,
     among: str,
 ) -> Silence:
-    """Silence it from now on. Where one of exactly the same is active whose author's name holds `among`, that
-    one is extended, or lasts longer anyway, and no other is made. Raises TooManySilences."""
+    """Silence the scope from now on.
+    An active silence of exactly this scope is extended, if its author's name holds `among`. If it lasts
+    longer anyway, it stays as it is. Raises TooManySilences."""
     same = (
         silence for silence in active(connection, now) if silence.is_of(scope) and among in silence.author
     )
@@ -201,7 +209,7 @@ def add_or_extend(
 
 
 def _scope_columns(scope: SilenceScope) -> dict[str, Any]:
-    """What a row says of what is silenced."""
+    """Return the columns that describe the scope."""
     deployment, dag_id = scope.dag or (None, None)
     return {
         "match": scope.match.model_dump(mode="json", exclude_defaults=True),
@@ -252,6 +260,7 @@ def end(connection: Connection, silence_id: int, who: str, now: datetime) -> Sil
 
 
 def find(connection: Connection, silence_id: int, allowed_dags: AllowedDags = None) -> Silence | None:
+    """Return the silence if the reader may see it, or None."""
     query = select(silences_table).where(
         silences_table.c.id == silence_id,
         *readable(silences_table.c.deployment, silences_table.c.dag_id, allowed_dags),
@@ -269,7 +278,7 @@ def page(
     deployment: str | None = None,
     dag_id: str | None = None,
 ) -> list[Silence]:
-    """Newest first; `before` is the last id of the page before."""
+    """Return a page of silences, newest first. `before` is the last id of the page before."""
     query = select(silences_table).where(
         *readable(silences_table.c.deployment, silences_table.c.dag_id, allowed_dags)
     )
@@ -285,11 +294,10 @@ def page(
 
 
 def active(connection: Connection, now: datetime) -> list[Silence]:
-    """Those that silence something now, the one that lasts longest first.
+    """Return the active silences, the one that lasts longest first.
 
-    Each transaction that logs or tells anything asks. What is read again is which they are; each is read and
-    parsed once. Nothing of a silence changes unless its end does.
-    """
+    Each transaction that logs an event or sends a notification asks for them. Each time only their marks are
+    read. Each silence is read and parsed once, because nothing of a silence changes unless its end does."""
     parsed = _parsed.get(connection.engine, {})
     marks = [_mark(row) for row in _MARKS.rows(connection, now=now)]
     if not parsed.keys() >= set(marks):
@@ -304,7 +312,7 @@ def active(connection: Connection, now: datetime) -> list[Silence]:
 
 
 def first_of(some: Iterable[Silence], facts: MatchSubject) -> Silence | None:
-    """The first that covers an event."""
+    """Return the first silence that covers an event, or None."""
     dag_id = facts.event.dag_id
     # One of a DAG takes that DAG's events alone: those of others are passed over without a look at the match.
     likely = (
@@ -321,7 +329,7 @@ _parsed: WeakKeyDictionary[Engine, dict[_Mark, Silence | None]] = WeakKeyDiction
 
 
 def _mark(row: Mapping[str, Any]) -> _Mark:
-    """What tells apart all silences that there ever were, and what each was before it was extended."""
+    """Return a mark that no other silence has had, and that changes when the silence is extended."""
     return row["id"], row["created_at"], row["ends_at"]
 
 
@@ -352,12 +360,12 @@ _ACTIVE, _MARKS = (
 
 
 def forget(connection: Connection, before: datetime) -> SweepResult:
-    """Those that ended before a moment."""
+    """Delete silences that ended before a moment."""
     return oldest(connection, silences_table, silences_table.c.ends_at, silences_table.c.ends_at < before)
 
 
 def _only(globs: tuple[str, ...]) -> str | None:
-    """The one name that these globs stand for, or None."""
+    """Return the one name that these globs stand for, or None."""
     return globs[0] if len(globs) == 1 and WILD.isdisjoint(globs[0]) else None
 
 
@@ -366,12 +374,13 @@ Unsubscribed = tuple[str, str, datetime]
 
 
 def unsubscribe(connection: Connection, address: str, rule: str, now: datetime) -> None:
-    """Safe to do twice: mail programs do."""
+    """Unsubscribe an address from a rule. Repeating this is safe: mail programs do."""
     if not is_unsubscribed(connection, address, rule):
         connection.execute(unsubscribed_table.insert().values(address=_same(address), rule=rule, at=now))
 
 
 def resubscribe(connection: Connection, address: str, rule: str) -> None:
+    """Subscribe an address to a rule again."""
     connection.execute(
         delete(unsubscribed_table).where(
             unsubscribed_table.c.address == _same(address), unsubscribed_table.c.rule == rule
@@ -380,6 +389,7 @@ def resubscribe(connection: Connection, address: str, rule: str) -> None:
 
 
 def is_unsubscribed(connection: Connection, address: str, rule: str) -> bool:
+    """Return True if the address has unsubscribed from the rule."""
     return bool(_AT.rows(connection, address=_same(address), rule=rule))
 
 
@@ -392,13 +402,14 @@ _AMONG = KeyLookup(unsubscribed_table, ("address", "rule"))
 
 
 def find_unsubscribed(connection: Connection, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Which of these (address, rule) do not want to hear."""
+    """Return those of these (address, rule) that have unsubscribed."""
     rows = _AMONG.rows(connection, {(_same(address), rule) for address, rule in pairs})
     found = {(row["address"], row["rule"]) for row in rows}
     return {(address, rule) for address, rule in pairs if (_same(address), rule) in found}
 
 
 def unsubscriptions(connection: Connection) -> list[Unsubscribed]:
+    """Return every unsubscribed address with its rule and moment."""
     query = select(unsubscribed_table.c.address, unsubscribed_table.c.rule, unsubscribed_table.c.at).order_by(
         unsubscribed_table.c.address, unsubscribed_table.c.rule
     )
@@ -406,5 +417,5 @@ def unsubscriptions(connection: Connection) -> list[Unsubscribed]:
 
 
 def _same(address: str) -> str:
-    """Addresses differ in case only in theory."""
+    """Return the address for comparison. Addresses differ in case only in theory."""
     return address.strip().casefold()

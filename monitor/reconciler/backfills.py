@@ -30,9 +30,10 @@ from monitor.observability.metrics import Metrics
 from monitor.reconciler.reporting import SnapshotReporter
 
 LOOK_BACK = timedelta(hours=24)
-"""After a start, run ends so old are looked through; a backfill that was through before is no news."""
+"""The age of run ends that are looked through after a start. A backfill that ended earlier is not reported.
+"""
 MAX_ENDS = 1_000  # read from the log at once
-MAX_DAGS = 100  # that are asked for at one look; the others at the next
+MAX_DAGS = 100  # that are asked for at one look. The others wait for the next
 
 
 class Backfills:
@@ -53,6 +54,7 @@ class Backfills:
         """DAGs that may have a backfill under way, in the order in which that was seen."""
 
     async def is_wanted(self) -> bool:
+        """Return False: backfills wait for their time."""
         return False
 
     async def compare(self) -> None:
@@ -75,7 +77,7 @@ class Backfills:
         self._reporter.pass_over(passed)
 
     def _find_ended_dags(self, connection: Connection) -> list[str]:
-        """The DAGs of which a backfill's run has ended since the last look."""
+        """Return the DAGs for which a backfill's run has ended since the last look."""
         after = self._seq
         if after is None:
             after = read.seq_at(connection, self._clock() - LOOK_BACK)
@@ -90,7 +92,8 @@ class Backfills:
                 return found
 
     async def _compare(self, dag_id: str) -> bool:
-        """Report what is through; answers whether something is not. Raises EventError too."""
+        """Report the completed backfills of a DAG.
+        Return True if one is not completed. Raises EventError too."""
         async with aclosing(self._api.backfills(dag_id)) as pages:
             rows = [row async for page in pages for row in page.rows]
         since = self._clock() - LOOK_BACK

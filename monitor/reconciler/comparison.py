@@ -20,17 +20,16 @@ from monitor.reconciler.listings import LISTINGS, Listing, RateLimiter, Window
 OVERLAP = timedelta(seconds=60)  # Airflow's transactions commit late, and its hosts' clocks differ
 DEEP_OVERLAP = timedelta(minutes=15)  # the same for what comes very late: looked at again,
 DEEP_EVERY = timedelta(minutes=5)  # but this seldom
-GLANCE_OVERLAP = timedelta(seconds=5)  # the same between two polls; the next poll overlaps by more
+GLANCE_OVERLAP = timedelta(seconds=5)  # the same between two polls: the next poll overlaps by more
 MAX_ROWS = 2_000  # of one step, so that catching up after days goes in steps, each of which is kept
 SMALLEST_WINDOW = timedelta(seconds=1)  # more rows than MAX_ROWS in less than this are read all the same
 PAST = "past."  # before the names of the past's watermarks
 
 
 class Comparison:
-    """The present of one Airflow, from its origin on; with `look_back`, that much of the past before it.
+    """The comparison of one Airflow from its origin on, or of the past before it for `look_back`.
 
-    The past ends, and is compared once: it is what a first start logs without telling it.
-    """
+    The past has an end and is compared once: a first start logs it without notifications."""
 
     def __init__(
         self,
@@ -71,17 +70,17 @@ class Comparison:
         }
 
     def pace(self, listing: Listing) -> RateLimiter:
-        """How often this listing may be asked for."""
+        """Return the rate limiter of this listing."""
         return self._paces.setdefault(listing.name, RateLimiter(listing.rate_limit))
 
     def is_due(self, listing: Listing) -> bool:
-        """Whether a step is to be made: not where the end is reached, or too soon for what it costs."""
+        """Return True if a step may be made: the end is not reached, and the listing's cost allows it."""
         if self._end:
             return self._marks[listing.name] < self._end
         return listing.name in self._steps or self.pace(listing).is_due(self._clock())
 
     def watermark(self, listing: Listing) -> datetime | None:
-        """Up to when everything that this listing shows is in the log."""
+        """Return the moment up to which everything that this listing shows is in the log."""
         return self._marks.get(listing.name)
 
     async def catch_up(self, listing: Listing) -> bool:
@@ -119,13 +118,14 @@ class Comparison:
     def _window(self, listing: Listing, deep: bool) -> Window:
         now, mark = self._clock(), self._marks[listing.name]
         step = self._steps.get(listing.name)
-        if step or self._end:  # in the middle of catching up; overlapping would undo the step
+        if step or self._end:  # in the middle of catching up, in which overlapping would undo the step
             until = min(mark + 2 * step if step else now, self._end or now)
             return Window(mark, until if until < now else None, now)
         return Window(max(self._begin, mark - (DEEP_OVERLAP if deep else OVERLAP)), None, now)
 
     async def _read(self, listing: Listing, window: Window, limiter: RateLimiter) -> datetime | Window:
-        """Tell what the log lacks of a window: answers up to when; a smaller one where it holds too much."""
+        """Log what the log lacks of a window.
+        Return the moment up to which that is done, or a smaller window if this one holds too much."""
         mark = window.until or datetime.max.replace(tzinfo=timezone.utc)
         spent: list[float] = []
         async with aclosing(listing.pages(self._api, window)) as pages:
@@ -158,5 +158,5 @@ class Comparison:
 
 
 def _halve(window: Window, moment: datetime) -> Window:
-    """`moment` is Airflow's present, as `since` is."""
+    """Return the first half of the window. `moment` is Airflow's present, as `since` is."""
     return Window(window.since, window.since + ((window.until or moment) - window.since) / 2, window.now)

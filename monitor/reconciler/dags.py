@@ -2,7 +2,7 @@
 
 No hook reports that a DAG was paused. So `DagSnapshot` compares the list with the last reported paused
 states. Tags, owners and the next run are kept for the rules and the watches. A DAG that is seen for the
-first time is kept, and nobody is notified of it.
+first time is kept without a notification.
 
 `parse_dag_row` reads one row of the list. Its fields have the same names in Airflow 3.0.2, 3.1.8 and 3.3.2.
 """
@@ -29,13 +29,13 @@ from monitor.observability.metrics import Metrics
 from monitor.reconciler.reporting import SnapshotReporter, find_settled
 
 SCHEDULING = ("schedule", "next_run_after", "is_stale")
-"""What decides whether a run is due. `seen_at` is when this was last seen to change, or the pause; null where
-it is as it was at the first comparison of all."""
+"""The columns that decide whether a run is due. `seen_at` is when a change of them, or of the pause, was
+last seen. It is null if nothing has changed since the first comparison."""
 DESCRIPTION = ("tags", "owners", "is_partitioned")
 
 
 def parse_dag_row(row: RestRow) -> Row:
-    """The read model's columns of a row of /dags. Raises EventError."""
+    """Return the read model's columns of a row of /dags. Raises EventError."""
     summary = row.get("timetable_summary")
     return {
         "tags": [
@@ -43,7 +43,7 @@ def parse_dag_row(row: RestRow) -> Row:
             for tag in _list(row, "tags")
             if isinstance(tag, dict) and "name" in tag
         ],
-        # Airflow keeps owners as one text; 3.0 splits it at commas and leaves the spaces.
+        # Airflow keeps owners as one text. 3.0 splits it at commas and leaves the spaces.
         "owners": [name for owner in _list(row, "owners") if (name := storable(str(owner)).strip())],
         "schedule": storable(str(summary)) if summary is not None else None,
         "next_run_after": moment_of(row, "next_dagrun_run_after"),
@@ -55,7 +55,7 @@ def parse_dag_row(row: RestRow) -> Row:
 def find_changed(
     seen: Mapping[str, Row], paused: Mapping[str, bool], dag_rows: Mapping[str, Row], now: datetime
 ) -> dict[str, Row]:
-    """The known DAGs of which the list says something new, as they are to be kept."""
+    """Return the new rows of the known DAGs that the list shows changed."""
     found: dict[str, Row] = {}
     for dag_id, new in seen.items():
         old = dag_rows.get(dag_id)
@@ -70,7 +70,8 @@ def find_changed(
 
 
 def find_gone(listed_ids: Collection[str], dag_rows: Mapping[str, Row], now: datetime) -> dict[str, Row]:
-    """The known DAGs that the list lacks, as they are to be kept: deleted, or not for the monitor's eyes."""
+    """Return the new rows of the known DAGs that the list lacks.
+    They are deleted, or hidden from the monitor's user."""
     return {
         dag_id: old | {"is_stale": True, "next_run_after": None, "seen_at": now}
         for dag_id, old in dag_rows.items()
@@ -100,8 +101,8 @@ class DagSnapshot:
 
     name = "dags"
     every = timedelta(seconds=60)
-    """A page of 100 DAGs takes Airflow 20 to 50 ms (3.3.2, 3.0.2; SQLite): a thousand DAGs cost it less than
-    a hundredth of its time so, and people pause DAGs some times a day."""
+    """The time between two comparisons. A page of 100 DAGs takes Airflow 20 to 50 ms (3.3.2, 3.0.2; SQLite).
+    So a thousand DAGs cost it less than a hundredth of its time, and people pause DAGs a few times a day."""
 
     def __init__(
         self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
@@ -114,8 +115,8 @@ class DagSnapshot:
         self._looked_for: set[str] = set()
 
     async def is_wanted(self) -> bool:
-        """Whether runs were told of a DAG that is not in the read model: the rules want its tags and owners,
-        and do not wait for the next comparison."""
+        """Return True if a run was reported of a DAG that the read model lacks.
+        The rules need that DAG's tags and owners before the next regular comparison."""
         if self._seq is None:
             return False
         seq, deployment = self._seq, self._api.deployment
@@ -130,7 +131,7 @@ class DagSnapshot:
         return bool(new)
 
     async def compare(self) -> None:
-        """Tell who was paused and unpaused. Raises AirflowError, IngestBusy, SQLAlchemyError."""
+        """Report which DAGs were paused and unpaused. Raises AirflowError, IngestBusy and SQLAlchemyError."""
         asked_at = self._clock()
         async with aclosing(self._api.dags()) as pages:
             listed_pages = [page async for page in pages]
@@ -155,7 +156,7 @@ class DagSnapshot:
         )
 
     async def _sees_nothing(self, dag_rows: Mapping[str, RestRow]) -> bool:
-        """Whether the list is empty although there are DAGs: Airflow shows a user what they may read."""
+        """Return True if the list is empty although DAGs exist: Airflow shows a user what they may read."""
         listed = next((dag_id for dag_id, row in dag_rows.items() if not row["is_stale"]), None)
         if listed is None:
             return False
@@ -175,7 +176,7 @@ class DagSnapshot:
         lacking: dict[str, RestRow],
         asked_at: datetime,
     ) -> None:
-        """Everything that is another in one write, and none where nothing is."""
+        """Write all changed rows at once, or nothing if no row changed."""
         deployment = self._api.deployment
         new = {
             dag_id: seen[dag_id] | {"is_paused": is_paused, "seen_at": asked_at if dag_rows else None}
@@ -194,8 +195,8 @@ class DagSnapshot:
             self._seq = (await self._database.read(cursor.state)).last_seq
 
     def _sort(self, rows: list[RestRow]) -> tuple[dict[str, RestRow], dict[str, bool]]:
-        """What the list says of each DAG, and whether it is paused. One that is stale has disappeared from
-        its file, which is no pause."""
+        """Return each DAG's row, and whether the DAG is paused.
+        A stale DAG has disappeared from its file, which is no pause."""
         seen: dict[str, RestRow] = {}
         paused: dict[str, bool] = {}
         passed: dict[str, str] = {}

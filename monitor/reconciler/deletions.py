@@ -5,8 +5,7 @@ also asks for the runs of open incidents. Only Airflow's answer that it does not
 listing also lacks the runs that the monitor's user may no longer read.
 
 A deleted run is reported (`airflow.dag_run.deleted`). An incident is closed with the reason if all its runs,
-or its DAG, are deleted. Nobody is notified of that.
-"""
+or its DAG, are deleted. Neither causes a notification."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -34,7 +33,7 @@ from monitor.notifications.incidents import Incident
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.reporting import SnapshotReporter, find_settled
 
-MAX_RUNS = 2_000  # that are running, in the read model and in Airflow; of more, the oldest are looked at
+MAX_RUNS = 2_000  # that are running, in the read model and in Airflow. Of more, the oldest are looked at
 MAX_ASKED = 50  # runs and DAGs at one look, a request each
 ASK_AGAIN = timedelta(minutes=2)  # about a run or DAG that was there
 MAX_KEPT = 10_000  # of which that is remembered
@@ -48,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 class Deletions:
-    """The snapshot of what is no longer there."""
+    """The snapshot of deleted runs and DAGs."""
 
     name = "deletions"
     every = timedelta(seconds=60)
@@ -61,16 +60,17 @@ class Deletions:
         self._clock = clock
         self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
         self._there: dict[Name, datetime] = {}
-        """When each was last known to be there."""
+        """The moment at which each was last known to exist."""
         self._gone: set[Name] = set()
         self._requests = 0
 
     async def is_wanted(self) -> bool:
+        """Return False: deletions wait for their time."""
         return False
 
     async def compare(self) -> None:
-        """Tell which runs are gone, and close what was wrong with them. Raises AirflowError, IngestBusy,
-        SQLAlchemyError."""
+        """Report the deleted runs and close their incidents.
+        Raises AirflowError, IngestBusy and SQLAlchemyError."""
         self._requests, self._gone = 0, set()
         await self._look_at_runs()
         await self._look_at_incidents()
@@ -126,7 +126,8 @@ class Deletions:
         logger.info("%s: incident %d is closed: %s", self._api.deployment, incident.id, reason)
 
     async def _is_gone(self, *name: str) -> bool:
-        """Whether Airflow itself says that it knows no such DAG, or no such run. Not known: it is there."""
+        """Return True if Airflow itself says that it does not know this DAG or run.
+        Without an answer, the DAG or run counts as existing."""
         if name in self._gone:
             return True
         now, there = self._clock(), self._there.get(name)
@@ -152,7 +153,7 @@ class Deletions:
 
 
 def _running(connection: Connection, deployment: str, asked_at: datetime) -> list[Row]:
-    """Runs that the read model has as running, and of which nothing was told a moment ago."""
+    """Return the running runs of the read model that have no report from the last moments."""
     rows = {
         f"{row['dag_id']}/{row['run_id']}": row
         for row in runs_projection.running(connection, deployment, MAX_RUNS)
@@ -162,7 +163,7 @@ def _running(connection: Connection, deployment: str, asked_at: datetime) -> lis
 
 
 def _list_dag_incidents(connection: Connection, deployment: str) -> list[Incident]:
-    """The open incidents of DAGs of this Airflow."""
+    """Return the open incidents of this Airflow's DAGs."""
     open_ones = incidents.open_ones(connection, 0, MAX_INCIDENTS)
     return [
         incident
@@ -172,7 +173,7 @@ def _list_dag_incidents(connection: Connection, deployment: str) -> list[Inciden
 
 
 def _runs_of(connection: Connection, incident: Incident) -> list[str]:
-    """The runs that an incident is about, newest first; none where the log does not have them all."""
+    """Return the runs that an incident is about, newest first, or none if the log does not have them all."""
     last = read.find_by_seqs(connection, [incident.last_seq])
     if not last:
         return []
@@ -193,7 +194,7 @@ def _runs_of(connection: Connection, incident: Incident) -> list[str]:
 
 
 def _rows_of(connection: Connection, incident: Incident, runs: Sequence[str]) -> list[Row]:
-    """Of these runs, those that the read model does not show as deleted."""
+    """Return the rows of these runs that the read model does not show as deleted."""
     names = [RunName(incident.deployment, str(incident.dag_id), run_id) for run_id in runs]
     rows = [row for name in names if (row := runs_projection.run(connection, name))]
     return [row for row in rows if row["state"] != DELETED]

@@ -39,14 +39,12 @@ LOOKS = (0.1, 0.5, 1.2, 2.4, 5.0)
 """Seconds after a run's end is in the log: Airflow commits what its hook reports within one loop of the
 scheduler. What none of them sees is left to the next poll."""
 APART = 0.25  # seconds from one look to the next at the least: four requests of a few milliseconds a second
-MAX_ALONE = (
-    4  # runs that one look asks for by themselves; more ended together, and one listing shows them all
-)
-MAX_WAITING = 1_000  # runs; what ends beyond them meanwhile is left to the next poll
+MAX_ALONE = 4  # runs that one look asks for one by one. If more ended together, one listing shows them all
+MAX_WAITING = 1_000  # runs: what ends beyond them meanwhile is left to the next poll
 MAX_ROWS = 2_000  # of one run: what a larger one has beyond them is left to the next poll
 MAX_AGE = timedelta(minutes=10)
 """An end from before that comes out of a spool or of the first start's past: polls catch up with those."""
-IDLE_SECONDS = 3600.0  # with nothing to look at; a report wakes
+IDLE_SECONDS = 3600.0  # without anything to look at: a report wakes
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +59,12 @@ class EndedRun:
     run_id: str
     run_after: datetime | None
     reported: float
-    """By the event loop's clock."""
+    """The moment of the report by the event loop's clock."""
     looks: int = 0
 
     @property
     def due(self) -> float:
+        """The moment of the next look at the run's tasks."""
         return self.reported + LOOKS[self.looks]
 
     def is_recent(self, now: datetime) -> bool:
@@ -74,10 +73,10 @@ class EndedRun:
 
 
 class EndedRuns:
-    """Of one deployment. `run()` is its background task.
+    """The ended runs of one deployment, whose tasks are compared.
+    `run()` is its background task.
 
-    `glance` compares all that changed of recent runs since the last poll.
-    """
+    `glance` compares all that changed of recent runs since the last poll."""
 
     def __init__(
         self,
@@ -118,7 +117,7 @@ class EndedRuns:
                 self._free = now() + max(APART, self._limiter.pause.total_seconds())
 
     async def _read_log(self) -> None:
-        """Take up the runs that ended since the last time; at the first time none."""
+        """Take up the runs that ended since the last time. The first time takes up none."""
         deployment, after = self._api.deployment, self._seq
         if after is None:
             self._seq = (await self._database.read(cursor.state)).last_seq
@@ -162,7 +161,7 @@ class EndedRuns:
         self._finish_look(run, complete)
 
     async def _compare(self, run: EndedRun) -> bool:
-        """Report what the log lacks of a run's tasks; answers whether that is all there will be."""
+        """Log what the log lacks of a run's tasks. Return True if no more will come."""
         complete, rows, seconds = True, 0, 0.0
         async with aclosing(self._api.tasks_of(run.dag_id, run.run_id)) as pages:
             async for page in pages:
@@ -184,7 +183,8 @@ class EndedRuns:
         self._metrics.reconcile_ended_runs.labels(self._api.deployment, result).inc()
 
     async def _attempt(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """What fails here is done by the next poll, which says what is wrong for as long as it lasts."""
+        """Run one part of the work.
+        What fails is done by the next poll, which reports the failure for as long as it lasts."""
         try:
             await work()
         except Exception as caught:  # noqa: BLE001 (it is logged with what is foreseen, or as a defect)

@@ -33,18 +33,18 @@ from monitor.observability.metrics import Metrics
 from monitor.reconciler.listings import RowKind
 from monitor.reconciler.task_tries import EarlierTries
 
-TRIED_AT_ONCE = 8  # numbers looked up in one statement; who is set back more often costs one more
+TRIED_AT_ONCE = 8  # numbers looked up in one statement. More changes by hand cost one more statement
 
 
 def contradictions(
     connection: Connection, source: str, events: Mapping[str, Event], settled_before: datetime
 ) -> list[Event]:
-    """Which of these ends must be told again, each under its next free id.
+    """Return the ends that must be logged again, each under its next free id.
 
-    `events` are built from Airflow's rows, by id, and the log knows each of the ids. A last word counts only
-    where it was logged before `settled_before`, which is to be earlier than Airflow was asked by more than
-    a commit takes: a younger one may be newer than Airflow's answer, or ahead of Airflow's commit.
-    """
+    `events` are built from Airflow's rows, by id, and the log knows each of the ids. A last report counts
+    only if it was logged before `settled_before`. That moment has to be earlier than the question to
+    Airflow, by more than a commit takes. A younger report may be newer than Airflow's answer, or ahead of
+    Airflow's commit."""
     ends = [event for event in events.values() if tries.is_end(event)]
     last_states = tries.find_last_states(connection, ends)
     opposed = [
@@ -68,7 +68,8 @@ def _is_settled(logged: datetime | None, before: datetime) -> bool:
 
 
 def _assign_free_ids(connection: Connection, source: str, events: Iterable[Event]) -> list[Event]:
-    """The events under the first of `:2`, `:3`, … that the log lacks; numbers are given without gaps."""
+    """Return the events under the first of `:2`, `:3`, … that the log lacks.
+    Numbers are given without gaps."""
     events_by_id, free, first = {event.id: event for event in events}, [], 2
     while events_by_id:
         tried = {plain: [nth(plain, number) for number in _numbers(first)] for plain in events_by_id}
@@ -85,16 +86,16 @@ def _numbers(first: int) -> range:
 
 
 SETTLED = timedelta(seconds=15)
-"""How old the log's last word must have been when Airflow was asked, before Airflow's answer contradicts it:
-hooks fire before the commit."""
+"""The least age of the log's last report, at the time of the question, before Airflow's answer contradicts
+it. Hooks fire before the commit."""
 
-MAX_REJECTED = 1_000  # rows that make no sense whose names are remembered; then they are said once more
+MAX_REJECTED = 1_000  # names of rows without an event that are remembered, before they are logged once more
 
 logger = logging.getLogger(__name__)
 
 
 class GapFiller:
-    """The filler of one deployment's log. `retention`: how long the log keeps events; None: for ever."""
+    """The filler of one deployment's log. `retention` is how long the log keeps events, or None for ever."""
 
     def __init__(
         self,
@@ -157,7 +158,8 @@ class GapFiller:
                 self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
 
     async def _correct_dates(self, events: Sequence[Event]) -> None:
-        """Of ends that hooks told: what is known is not told again, and its dates are Airflow's from here."""
+        """Replace the dates of ends that hooks reported by Airflow's dates.
+        The ends are not reported again."""
         tasks = [event for event in events if isinstance(event.data, TaskInstanceData)]
         if not tasks:
             return
@@ -181,8 +183,9 @@ class GapFiller:
         return [*new, *again, *changed]
 
     def _find_pruned_ends(self, connection: Connection, events: Sequence[Event]) -> set[str]:
-        """Which ends without a time of their own the read model knows although the log lacks them: they were
-        told, and the log has forgotten it. Their time is that of each look, so their age does not tell."""
+        """Return the ids of ends without a date that the read model knows although the log lacks them.
+        They were logged, and the log has forgotten them. Their time is that of each look, so their age does
+        not show that."""
         timeless = [event for event in events if tries.is_end(event) and event.get("end_date") is None]
         words = tries.find_last_states(connection, timeless) if timeless else {}
         return {
@@ -192,9 +195,9 @@ class GapFiller:
         }
 
     def _is_forgotten(self, event: Event) -> bool:
-        """Whether it is older than what the log keeps. Then it was told, or is from before the first start:
-        a row that is merely touched long after is not told again. One whose state was changed is.
-        """
+        """Return True if the event is older than what the log keeps.
+        Then it was logged, or it is from before the first start. A row that is merely touched long after is
+        not logged again. A row whose state was changed is."""
         return self._retention is not None and event.time < self._clock() - self._retention
 
     def _pass_over(self, old: Sequence[Event], number: int) -> None:
@@ -210,7 +213,8 @@ class GapFiller:
             )
 
     def _reject(self, kind: RowKind, row: Row, error: EventError) -> None:
-        """One row that makes no sense holds up no other; it is the same at the next look, and said once."""
+        """Log and count a row that makes no sense.
+        The row stops no other row. It is the same at the next look, so it is logged once."""
         name = "/".join(str(row.get(key)) for key in ("dag_id", "dag_run_id", "task_id", "id") if key in row)
         if (name, str(error)) in self._rejected:
             return

@@ -41,7 +41,7 @@ class ImportErrors:
     """The snapshot of GET /importErrors."""
 
     name = "import_errors"
-    every = timedelta(seconds=30)  # Airflow itself parses a file no more often, unless it is told to
+    every = timedelta(seconds=30)  # Airflow itself parses a file no more often, unless it is configured to
 
     def __init__(
         self, api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
@@ -52,10 +52,11 @@ class ImportErrors:
         self._reporter = SnapshotReporter(self.name, api.deployment, ingest, metrics)
 
     async def is_wanted(self) -> bool:
+        """Return False: import errors wait for their time."""
         return False
 
     async def compare(self) -> None:
-        """Tell what broke and what was mended. Raises AirflowError, IngestBusy, SQLAlchemyError."""
+        """Report new and mended import errors. Raises AirflowError, IngestBusy and SQLAlchemyError."""
         asked_at = self._clock()
         try:
             async with aclosing(self._api.import_errors()) as pages:
@@ -92,7 +93,7 @@ class ImportErrors:
             incident_transitions.name_file(connection, self._api.deployment, filename, place, self._clock())
 
     async def _sees_nothing(self) -> bool:
-        """Whether the list is empty because the monitor's user may read no DAG any more, and so no error."""
+        """Return True if the list is empty because the monitor's user may no longer read any DAG."""
         deployment = self._api.deployment
         error_rows = await self._database.read(
             lambda connection: import_errors.find_import_errors(connection, deployment, ())
@@ -105,7 +106,7 @@ class ImportErrors:
         return await self._api.may_read() == 0
 
     def _sort(self, rows: list[Row]) -> tuple[dict[str, Row], list[Row]]:
-        """The rows by the id of their error, and those of which that cannot be known."""
+        """Return the rows by the id of their error, and the rows whose error's id cannot be known."""
         listed: dict[str, Row] = {}
         hidden, passed = [], {}
         for row in rows:
@@ -129,7 +130,9 @@ class ImportErrors:
         asked_at: datetime,
         is_whole: bool,
     ) -> list[Event]:
-        """`is_whole`: whether what is not listed is not there. A row that was too much to read may be any."""
+        """Return the events of the changes.
+        `is_whole` says whether an error that is not listed is gone. A row that was too long to read may be
+        any error."""
         error_rows = import_errors.find_import_errors(connection, self._api.deployment, listed)
         gone = {
             error_id: row
@@ -156,7 +159,8 @@ class ImportErrors:
         self, error_id: str, error_rows: Mapping[str, Row], listed: Mapping[str, Row]
     ) -> Event:
         its = error_rows[error_id]
-        # Of a row that a hook told too, the whole path is known: that of another file may end as REST's does.
+        # For a row that a hook reported too, the whole path is known: that of another file may end as REST's
+        # does.
         files = ((other, error_rows.get(other, row)) for other, row in listed.items())
         instead = next((other for other, file in files if import_errors.may_be(its, file)), None)
         return import_error_mended_event(
@@ -169,9 +173,9 @@ class ImportErrors:
 
 
 def by_first_id(rows: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[str, Row]:
-    """REST's rows by the ids under which their errors were told first: REST's own, or that of a hook's report
-    of the same trace in a file whose whole path ends with the row's. The longest path is matched first, and
-    each report with one row only."""
+    """Return REST's rows by the ids under which their errors were first reported.
+    Such an id is REST's own, or that of a hook's report of the same trace in a file whose whole path ends
+    with the row's. The longest path is matched first, and each report with one row only."""
     found = {error_id: row for error_id, row in rows.items() if error_id in error_rows}
     pairs = [
         (error_id, first_id)
@@ -189,8 +193,8 @@ def by_first_id(rows: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[
 
 
 def _fit(row: Row, error_row: Row) -> tuple[bool, int, bool, str, str]:
-    """The best first: where REST has said so already, the longest path, a folder that is called as the
-    bundle."""
+    """Return the sort key of a match, the best first.
+    The order is: what REST has said already, the longest path, a folder with the bundle's name."""
     folders = error_row["filename"].split("/")
     is_named_so = row.get("bundle_name") in folders
     return (
@@ -203,7 +207,7 @@ def _fit(row: Row, error_row: Row) -> tuple[bool, int, bool, str, str]:
 
 
 def _places(listed: Mapping[str, Row], error_rows: Mapping[str, Row]) -> dict[str, BundleFile]:
-    """Where the files of hooks' reports are, as far as that is new."""
+    """Return the newly learned places of the files in hooks' reports."""
     return {
         error_id: place
         for error_id, row in listed.items()

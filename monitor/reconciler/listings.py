@@ -19,27 +19,27 @@ from monitor.events import from_airflow
 from monitor.events.data import RUN_STATES
 from monitor.events.from_airflow import Builder, Row
 
-ANSWERS = 3  # one slow answer is a busy moment, or an api-server that has just begun; three are a cost
+ANSWERS = 3  # one slow answer is a busy moment, or an api-server that has just begun, but three are a cost
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """What a listing may take."""
+    """The load that a listing may cause."""
 
     share: float
-    """Of the time of one of the api-server's workers, and of one of its database's."""
+    """The share of the time of one of the api-server's workers, and of one of its database's."""
     longest: timedelta
-    """It is still asked for so often, whatever it costs."""
+    """The longest time between two requests, whatever they cost."""
 
 
 FRESH = RateLimit(0.1, timedelta(minutes=1))
-"""For what happens just now: somebody waits for it."""
+"""The limit for present changes, for which people wait."""
 OLD = RateLimit(0.01, timedelta(hours=1))
 """For what hardly ever happens: a state set by hand in an old run waits no longer than this."""
 
 
 class RateLimiter:
-    """Of one listing."""
+    """The limiter of one listing's requests."""
 
     def __init__(self, rate_limit: RateLimit) -> None:
         self._rate_limit = rate_limit
@@ -48,49 +48,50 @@ class RateLimiter:
 
     @property
     def cost(self) -> timedelta:
-        """What an answer takes at the least; zero until enough have been seen."""
+        """The least time that an answer takes, or zero until enough answers have been seen."""
         return min(self._took) if len(self._took) == ANSWERS else timedelta()
 
     @property
     def pause(self) -> timedelta:
-        """From one question to the next, at the least."""
+        """The least time from one request to the next."""
         return min(self._rate_limit.longest, self.cost / self._rate_limit.share)
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it may be asked for. A clock that was set back delays nothing."""
+        """Return True if the listing may be asked for. A clock that was set back delays nothing."""
         return self._asked_at is None or not self._asked_at <= now < self._asked_at + self.pause
 
     def took(self, asked_at: datetime, seconds: float) -> None:
-        """An answer to a question of this moment."""
+        """Record the duration of an answer to a request of this moment."""
         self._asked_at = asked_at
         self._took.append(timedelta(seconds=seconds))
 
 
 HEAD_START = timedelta(seconds=5)
-"""What a change that a hook may report must have of age. The listener's report, which holds the error and
-Airflow's reason, comes first then; the reconciler fills in what is still lacking."""
+"""The least age of a change that a hook may report. The listener's report comes first then, with the error
+and Airflow's reason. The reconciler fills in what is still missing."""
 
 ENDED_RUN_HEAD_START = timedelta(seconds=1)
 """The same for the tasks of a run whose end has been reported: their processes reported before they ended,
 and the scheduler saw that before it ended the run."""
 
 CREATED_RUNS_WAIT = timedelta(seconds=3)
-"""How long an asset event waits for the runs that it creates: the scheduler makes them a loop or two later,
-and the event is told only once."""
+"""The time that an asset event waits for the runs that it creates. The scheduler makes them a loop or two
+later, and the event is reported only once."""
 
 CLOCK_SLACK = timedelta(seconds=2)
-"""What is younger than nothing by more than this was dated by another clock: it waits for nothing."""
+"""The tolerance for clocks. A moment later than the present by more than this comes from another clock and
+waits for nothing."""
 
 SILENT_STATES = ("upstream_failed", "removed")
 SILENT_WITHOUT_WORKER = ("success", "skipped")
-"""What an EmptyOperator and what a branch leaves out become."""
+"""The final states of tasks without a worker: an EmptyOperator, and what a branch leaves out."""
 
 RECENT = timedelta(hours=2)
 """A run is recent for so long after it was due: longer than most runs take, and short enough that a busy
 Airflow has some thousands of task instances in it."""
 
 SHARED = timedelta(minutes=30)
-"""What both halves list, so that clocks may differ by so much without anything falling between them."""
+"""The overlap of both halves. Clocks may differ by so much without a gap between the halves."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ Pages = Callable[[AirflowApi, Window], AsyncGenerator[ListingPage, None]]
 
 @dataclass(frozen=True)
 class RowKind:
-    """Rows of one kind. One may be reported once it is `wait` old; `age_from` is None if it may at once.
-    `has_earlier_tries`: whether what Airflow filed behind the rows is looked for (task_tries.py).
-    """
+    """A kind of rows.
+    A row may be reported once it is `wait` old, or at once if `age_from` gives None. `has_earlier_tries`
+    says whether Airflow's archived tries behind the rows are looked for (task_tries.py)."""
 
     name: str
     build: Builder
@@ -118,17 +119,16 @@ class RowKind:
     has_earlier_tries: bool
 
     def waiting_since(self, row: Row, now: datetime) -> datetime | None:
-        """When the change of a row that is still to wait was made; None where it may be told.
+        """Return when the change of a row that must still wait was made, or None if the row may be reported.
 
-        `now` is Airflow's. Raises EventError.
-        """
+        `now` is Airflow's. Raises EventError."""
         made = self.age_from(row)
         return made if made and -CLOCK_SLACK <= now - made < self.wait else None
 
 
 @dataclass(frozen=True)
 class Listing(RowKind):
-    """One listing. `allowance`: how often it may be asked for (listings.py)."""
+    """A listing. `rate_limit` bounds how often it may be asked for."""
 
     pages: Pages
     rate_limit: RateLimit
@@ -153,12 +153,14 @@ def _creation_time(row: Row) -> datetime | None:
 
 
 def _due_recently(window: Window) -> TimeRange:
-    """Runs to come too. It goes by the window, not by now: after an outage, what was recent then counts."""
+    """Return the due dates of recent and coming runs.
+    They are relative to the window, not to the present, so after an outage the runs that were recent then
+    count."""
     return window.since - RECENT, None
 
 
 def _due_long_ago(window: Window) -> TimeRange:
-    """What _due_recently leaves out of any window that begins within this one, and SHARED more."""
+    """Return the due dates that `_due_recently` leaves out of any later window, and SHARED more."""
     return None, (window.until or window.now) - RECENT + SHARED
 
 
@@ -189,7 +191,7 @@ ASSETS = Listing(
 TASKS = _tasks("task_instances", _due_recently, FRESH)
 ENDED_RUN = RowKind("ended_run", from_airflow.task_event, _task_change_time, ENDED_RUN_HEAD_START, False)
 """The tasks of one run that has ended. Tries that are filed wait longer than this is looked at."""
-LISTINGS = (  # a run's end is told after the ends of its tasks
+LISTINGS = (  # a run's end is reported after the ends of its tasks
     TASKS,
     _runs("dag_runs", _due_recently, FRESH),
     ASSETS,

@@ -42,31 +42,31 @@ from monitor.reconciler.task_tries import EarlierTries
 
 
 class Snapshot(Protocol):
-    """One listing of what there is, compared with what the log said last."""
+    """A listing of the present state, which is compared with the last reports in the log."""
 
     name: str
     every: timedelta
 
     async def is_wanted(self) -> bool:
-        """Whether it is to be compared at once, before its time. Raises SQLAlchemyError."""
+        """Return True if the listing is to be compared at once, before its time. Raises SQLAlchemyError."""
         ...
 
     async def compare(self) -> None:
-        """Tell what changed. Raises AirflowError, IngestBusy, SQLAlchemyError."""
+        """Report the changes. Raises AirflowError, IngestBusy and SQLAlchemyError."""
         ...
 
 
 def snapshots(
     api: AirflowApi, database: Database, ingest: Ingest, metrics: Metrics, clock: Clock
 ) -> list[Snapshot]:
-    """Every snapshot of one Airflow."""
+    """Return every snapshot of one Airflow."""
     kinds = (ImportErrors, DagSnapshot, Deletions, Backfills)
     return [kind(api, database, ingest, metrics, clock) for kind in kinds]
 
 
-NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge; the last is past CREATED_RUNS_WAIT
-GIVEN_UP_AFTER = 2  # parts without an answer: nobody is there. One alone may be a row that Airflow fails at
-USUAL_INTERVAL = 15.0  # seconds: whoever has Airflow asked more often has its snapshots compared more often
+NUDGE_LOOKS = (0.1, 0.4, 1.0, 2.0, 4.0, 7.0)  # seconds after a nudge. The last is past CREATED_RUNS_WAIT
+GIVEN_UP_AFTER = 2  # parts without an answer: Airflow is away. One alone may be a row that Airflow fails at
+USUAL_INTERVAL = 15.0  # seconds: with a shorter interval, snapshots are compared more often too
 FIRST_LOOK_BACK = timedelta(hours=24)
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ Step = Callable[[], Awaitable[bool]]
 
 
 class Reconciler:
-    """Keeps the log complete for one Airflow. `run()` is its background task."""
+    """The reconciler, which keeps the log complete for one Airflow. `run()` is its background task."""
 
     def __init__(
         self,
@@ -96,10 +96,12 @@ class Reconciler:
         traces: Traces = OFF,
         run_ended: WakeSignal | None = None,
     ) -> None:
-        """`interval` in seconds. `wake` is for this deployment's nudges. `first_look_back`: how much of the
-        past a first start logs. `retention`: what is older is not told; None: the log keeps everything.
-        `max_rows` of a listing are compared in one step. `run_ended` is woken when the log has a run's end.
-        """
+        """Set up the reconciler of one deployment.
+
+        `interval` is in seconds. `wake` is for this deployment's nudges. `first_look_back` is how much of
+        the past a first start logs. What is older than `retention` is not logged, and None means that the
+        log keeps everything. At most `max_rows` of a listing are compared in one step. `run_ended` is woken
+        when the log has a run's end."""
         earlier_tries = EarlierTries(api, database, ingest, metrics, clock, retention)
         backfill = GapFiller(api.deployment, database, ingest, metrics, clock, retention, earlier_tries)
         compared = partial(Comparison, api, database, backfill, metrics, clock, max_rows)
@@ -132,6 +134,7 @@ class Reconciler:
 
     @property
     def status(self) -> ReconcilerStatus:
+        """The state of the comparison."""
         marks = {listing.name: self._present.watermark(listing) for listing in LISTINGS}
         return self._health.status({name: mark for name, mark in marks.items() if mark})
 
@@ -159,7 +162,7 @@ class Reconciler:
                 looks = sorted({*looks[:1], *(now() + after for after in NUDGE_LOOKS)})
 
     async def poll(self) -> float:
-        """Compare everything that is due; answers after how many seconds to do it again."""
+        """Compare everything that is due. Return the seconds until the next poll."""
         began = asyncio.get_running_loop().time()
         self._useful = False
         with self._traces.span("compare with Airflow", deployment=self._deployment) as span:
@@ -173,7 +176,8 @@ class Reconciler:
         return 0.0 if self._behind else self._interval
 
     async def look_at_assets(self) -> bool:
-        """Compare asset events, and what else is wanted at once; False where Airflow could not be asked."""
+        """Compare asset events and what else is wanted at once.
+        Return False if Airflow could not be asked."""
         return await self._attempt(self._compare_assets)
 
     async def _compare_all(self) -> None:
@@ -187,7 +191,7 @@ class Reconciler:
             except (IngestBusy, SQLAlchemyError):  # the monitor's own trouble, whatever is compared
                 raise
             except Exception as error:
-                # This user may not read assets, say; the others are compared.
+                # This user may not read assets, say. The other parts are compared.
                 parts[name] = error if isinstance(error, AirflowError) else self._defects.record(name, error)
                 unanswered += isinstance(error, AirflowUnreachable)
                 if unanswered == GIVEN_UP_AFTER and not self._useful:
@@ -201,7 +205,7 @@ class Reconciler:
         self._health.complete()
 
     def _steps(self) -> Iterator[tuple[str, Step]]:
-        """What is due: the present first, then what else there is, and some of the past."""
+        """Yield the steps that are due: the present first, then the snapshots, and some of the past."""
         for listing in LISTINGS:
             if self._present.is_due(listing):
                 yield listing.name, partial(self._present.catch_up, listing)
@@ -213,7 +217,7 @@ class Reconciler:
                 yield PAST + listing.name, partial(self._go_into_the_past, listing.name)
 
     async def _list_wanted(self) -> list[Snapshot]:
-        """What is not to wait for its time."""
+        """Return the snapshots that are not to wait for their time."""
         return [snapshot for snapshot in self._snapshots if await snapshot.is_wanted()]
 
     def _is_due(self, snapshot: Snapshot) -> bool:
@@ -231,7 +235,8 @@ class Reconciler:
         return False
 
     async def _go_into_the_past(self, name: str) -> bool:
-        """A step a poll, never at once: the present waits for nothing that is over."""
+        """Compare one step of the past and return False.
+        A poll makes one such step, so that the present waits for nothing that is over."""
         await self._past.catch_up(next(listing for listing in LISTINGS if listing.name == name))
         return False
 
@@ -259,7 +264,8 @@ class Reconciler:
         return result == "ok"
 
     async def _resume(self) -> None:
-        """Once: since when Airflow is silent does not begin anew where the leader changes."""
+        """Take over the last leader's status, once.
+        So the time of Airflow's silence does not begin anew with a new leader."""
         if not self._resumed:
             now, deployment = self._clock(), self._deployment
             status = await self._database.read(
@@ -269,13 +275,13 @@ class Reconciler:
             self._resumed = True
 
     async def _share(self) -> None:
-        """Tell the other replicas how it stands."""
+        """Save the status for the other replicas."""
         status, now = self.status, self._clock()
         try:
             await self._database.write(
                 lambda connection: reconciler_status.save_status(connection, status, now)
             )
-        except SQLAlchemyError as error:  # the next look tells; the database's trouble is told elsewhere
+        except SQLAlchemyError as error:  # the next look saves it, and the database's trouble shows elsewhere
             logger.warning("%s: how it stands could not be kept: %s", self._deployment, error)
 
     def _show_progress(self) -> None:
@@ -289,7 +295,7 @@ class Reconciler:
 
 
 class ReconcilerHandle:
-    """Of one deployment. `run()` is one time as the leader."""
+    """The handle of one deployment's reconciler. `run()` lasts for one term as the leader."""
 
     def __init__(
         self,
@@ -299,8 +305,8 @@ class ReconcilerHandle:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """`make`: a reconciler that remembers nothing. What the last one knew is of the past: others have
-        moved the watermarks since."""
+        """Keep `make`, which returns a reconciler without memory.
+        What the last reconciler knew is outdated, because other replicas have moved the watermarks since."""
         self.deployment = deployment
         self._make = make
         self._database = database
@@ -310,10 +316,12 @@ class ReconcilerHandle:
 
     @property
     def is_local(self) -> bool:
+        """True if this replica's reconciler works."""
         return self._reconciler is not None
 
     def silent_since(self) -> datetime | None:
-        """Since when Airflow does not answer this replica; None where it does, or another one asks it."""
+        """Return since when Airflow does not answer this replica.
+        None means that Airflow answers, or that another replica asks."""
         return self._reconciler.status.silent_since if self._reconciler else None
 
     async def run(self) -> None:
@@ -326,7 +334,7 @@ class ReconcilerHandle:
             self._show_nothing()
 
     async def status(self) -> ReconcilerStatus:
-        """How the comparison stands, wherever it is done. Raises SQLAlchemyError."""
+        """Return the status of the comparison, whichever replica makes it. Raises SQLAlchemyError."""
         if self._reconciler is not None:
             return self._reconciler.status
         now = self._clock()
@@ -335,7 +343,7 @@ class ReconcilerHandle:
         )
 
     def _show_nothing(self) -> None:
-        """A gauge that stands still would be taken for how it is."""
+        """Remove the gauges. A gauge that stands still would be taken for the present value."""
         for listing in LISTINGS:
             for gauge in (self._metrics.reconcile_lag, self._metrics.reconcile_interval):
                 gauge.labels(self.deployment, listing.name)  # to remove what is not there is an error

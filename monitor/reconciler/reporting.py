@@ -13,15 +13,15 @@ from monitor.events.event import Event
 from monitor.observability.metrics import Metrics
 
 COMMIT_WAIT = timedelta(seconds=15)
-"""How old the log's last word must have been when Airflow was asked. Hooks fire before the commit, and the
-dag-processor commits once it has stored all that a file holds; another monitor may have told of an answer
+"""The least age of the log's last report at the time of the question. Hooks fire before the commit, and the
+dag-processor commits once it has stored all that a file holds. Another monitor may have reported an answer
 later than this one's."""
 
 logger = logging.getLogger(__name__)
 
 
 class SnapshotReporter:
-    """Tells what one snapshot found, and says once what it cannot tell."""
+    """The reporter of one snapshot's findings. It logs once what makes no event."""
 
     def __init__(self, name: str, deployment: str, ingest: Ingest, metrics: Metrics) -> None:
         self._name = name
@@ -31,7 +31,7 @@ class SnapshotReporter:
         self._passed: Collection[str] = ()
 
     async def report(self, events: list[Event]) -> None:
-        """Raises IngestBusy, SQLAlchemyError."""
+        """Log the events and count the new ones. Raises IngestBusy and SQLAlchemyError."""
         if not events:
             return
         taken = await self._ingest.take(events)
@@ -40,7 +40,8 @@ class SnapshotReporter:
                 self._metrics.reconcile_filled.labels(self._deployment, event.type).inc()
 
     def pass_over(self, passed: Mapping[str, str]) -> None:
-        """What makes no event, by its name, and why: said and counted once for as long as it lasts."""
+        """Log and count, once for as long as it lasts, what makes no event.
+        `passed` maps a name to the reason."""
         for name in passed.keys() - self._passed:
             logger.warning("%s: %s of %s: %s", self._deployment, name, self._name, passed[name])
             self._metrics.events.labels("rejected", "reconciler").inc()
@@ -48,7 +49,7 @@ class SnapshotReporter:
 
 
 def find_settled(connection: Connection, changed: Mapping[str, Row], asked_at: datetime) -> set[str]:
-    """Which of these rows of the read model Airflow's answer, asked for at this moment, can contradict."""
+    """Return the rows of the read model that Airflow's answer to a question at `asked_at` can contradict."""
     seqs = {row["last_seq"] for row in changed.values() if row["last_seq"] is not None}
     logged = read.find_received_times(connection, seqs)  # what is not there is forgotten, and so old enough
     before = asked_at - COMMIT_WAIT

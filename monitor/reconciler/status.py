@@ -28,7 +28,7 @@ _SAVE = BulkInsert(watermarks, replacing(watermarks, lambda _new: true()))
 
 
 def load_watermarks(connection: Connection, deployment: str) -> dict[str, datetime]:
-    """Each listing's watermark by its name."""
+    """Return each listing's watermark by its name."""
     query = select(watermarks.c.name, watermarks.c.moment).where(watermarks.c.deployment == deployment)
     return {row.name: row.moment for row in connection.execute(query)}
 
@@ -60,7 +60,7 @@ class Defect(AirflowError):
 
 
 class Defects:
-    """Of one deployment."""
+    """The defects of the monitor in one deployment's comparison."""
 
     def __init__(self, deployment: str, metrics: Metrics) -> None:
         self._deployment = deployment
@@ -68,7 +68,7 @@ class Defects:
         self._messages: dict[str, str] = {}
 
     def record(self, part: str, error: Exception) -> Defect:
-        """Counts it each time; logs it with its traceback once for as long as it is the same."""
+        """Count a defect each time, and log it with its traceback once for as long as it stays the same."""
         what = f"{type(error).__name__}: {error}"[:SHOWN]
         self._metrics.reconcile_defects.labels(self._deployment, part).inc()
         if self._messages.get(part) != what:
@@ -81,8 +81,8 @@ MAX_BACK_OFF = 120.0  # seconds: an Airflow that is back after a night is looked
 MAX_DOUBLINGS = 20  # far beyond MAX_BACK_OFF, and no overflow after a week without Airflow
 JITTER = 0.5  # of the wait, so that several monitors do not come back together
 TOLERATED = timedelta(minutes=1)
-"""How long one listing may fail beside others that do not, before it is trouble. Airflow 3.3 answers the
-listing of asset events with 500 while a run that one of them began is still queued."""
+"""The time for which one listing may fail, while others do not, before it is trouble. Airflow 3.3 answers
+the listing of asset events with 500 while a run that one of them began is still queued."""
 RESULTS: dict[type[Exception], str] = {
     AirflowUnreachable: "unreachable",
     AirflowRefused: "refused",
@@ -92,25 +92,26 @@ RESULTS: dict[type[Exception], str] = {
 
 @dataclass(frozen=True)
 class ReconcilerStatus:
-    """How the comparison goes, for /health and the dashboard."""
+    """The state of the comparison, for /health and the dashboard."""
 
     deployment: str
     last_good: datetime | None
-    """When Airflow was last compared with the log in full."""
+    """The moment at which Airflow was last compared with the log in full."""
     last_error: str | None
-    """Why it is not at the moment; None while it is."""
+    """The reason why it is not compared at the moment, or None."""
     watermark: datetime | None
     """Everything that Airflow changed before this moment is in the log."""
     marks: Mapping[str, datetime] = field(default_factory=dict)
     """The same of each listing."""
     silent_since: datetime | None = None
-    """Since when nothing at all could be compared: Airflow does not answer, or refuses."""
+    """The moment since which nothing at all could be compared, because Airflow does not answer, or refuses.
+    """
     is_defect: bool = False
-    """Whether it is the monitor's own mistake that it is not compared."""
+    """True if the monitor's own defect is the reason."""
 
 
 class ReconcilerHealth:
-    """Of one deployment."""
+    """The health of one deployment's comparison."""
 
     def __init__(self, deployment: str, clock: Clock) -> None:
         self._deployment = deployment
@@ -126,6 +127,7 @@ class ReconcilerHealth:
         """The parts of the comparison that failed when they were last asked for, and why."""
 
     def status(self, marks: Mapping[str, datetime]) -> ReconcilerStatus:
+        """Return the status with these watermarks."""
         error = None if self._is_tolerated() else self._error
         watermark = min(marks.values(), default=None)
         is_defect = error is not None and self._is_defect
@@ -143,7 +145,7 @@ class ReconcilerHealth:
         return self._passing and since is not None and self._clock() - since < TOLERATED
 
     def record_failure(self, error: Exception, partly: bool) -> str:
-        """Something failed; `partly`: the rest did not. Answers the kind of failure, for the metrics."""
+        """Record a failure and return its kind for the metrics. `partly` means that the rest did not fail."""
         self._failures += 1
         reason = str(error) or type(error).__name__
         if self._error is None:  # once a change, not once a look
@@ -159,7 +161,7 @@ class ReconcilerHealth:
         return next((name for kind, name in RESULTS.items() if isinstance(error, kind)), "error")
 
     def record_success(self) -> None:
-        """What was looked at is compared. It stands well where nothing else is known to fail."""
+        """Record that a part is compared. The comparison is good if no other part is known to fail."""
         self._silent_since = None
         if self.parts:
             return
@@ -169,11 +171,11 @@ class ReconcilerHealth:
         self._error = self._since = None
 
     def complete(self) -> None:
-        """Everything is compared, up to now."""
+        """Record that everything is compared up to now."""
         self._good = self._clock()
 
     def back_off(self, interval: float) -> float:
-        """Seconds to wait where nothing could be compared."""
+        """Return the seconds to wait after a poll in which nothing could be compared."""
         wait = min(MAX_BACK_OFF, interval * 2.0 ** min(MAX_DOUBLINGS, self._failures - 1))
         return wait * random.uniform(1 - JITTER, 1)  # noqa: S311 (spreads load, keeps no secret)
 
@@ -186,7 +188,7 @@ ELSEWHERE = "another replica compares it, and cannot at the moment: its log says
 
 
 def save_status(connection: Connection, status: ReconcilerStatus, now: datetime) -> None:
-    """What is known after a look."""
+    """Save the state that is known after a poll."""
     failing = now if status.last_error is not None else None
     moments = {GOOD: status.last_good, SILENT: status.silent_since, FAILING: failing, SEEN: now}
     last_polls = {name: moment for name, moment in moments.items() if moment is not None}
@@ -195,7 +197,7 @@ def save_status(connection: Connection, status: ReconcilerStatus, now: datetime)
 
 
 def load_status(connection: Connection, deployment: str, now: datetime) -> ReconcilerStatus:
-    """What the replica that compares knew after its last look; nothing where that is long ago."""
+    """Return the state after the last poll of the replica that compares, or nothing if that was long ago."""
     found = load_watermarks(connection, deployment)
     marks = {listing.name: found[listing.name] for listing in LISTINGS if listing.name in found}
     if SEEN not in found or now - found[SEEN] > STALE:

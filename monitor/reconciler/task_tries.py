@@ -36,29 +36,29 @@ FILED_UNDER_ITS_NUMBER = (None, "restarting", "up_for_retry")
 """States of a row whose number is still that of the try that Airflow has filed: the scheduler counts on when
 it schedules the next one."""
 START_SLACK = timedelta(seconds=2)
-"""How much later than the run's start a task instance must have been made to have been made anew: the hosts
-that make runs and start them have clocks of their own."""
+"""The least time between the run's start and a task instance's creation that shows that the instance was
+made anew. The hosts that make runs and start them have clocks of their own."""
 DATES = ("scheduled_when", "start_date", "end_date")  # that are read of it
-MAX_TRIES = 10_000  # of a task: each is looked for, so a number that nobody reaches costs no memory
+MAX_TRIES = 10_000  # of a task: each is looked for, so an impossible number must cost no memory
 UUID7_UNIX_MS_BITS = 80  # a UUID of version 7 begins with 48 bits of milliseconds
 
 
 @dataclass
 class TriedTask:
-    """One row of a listing of task instances."""
+    """A row of a listing of task instances."""
 
     row: Row
     name: TaskName
     try_number: int
     ti_id: str
     logged_tries: dict[int, Try] = field(default_factory=dict)
-    """What the log has of its tries."""
+    """The task's tries in the log."""
     run_started: datetime | None = None
-    """When its run first started, as far as the log knows."""
+    """The first start of the task's run, as far as the log knows."""
 
     @classmethod
     def from_row(cls, deployment: str, row: Row) -> "TriedTask":
-        """Raises EventError where the row makes no sense."""
+        """Return the task of a row. Raises EventError if the row makes no sense."""
         dag_id, run_id, task_id = (text_of(row, name) for name in ("dag_id", "dag_run_id", "task_id"))
         name = TaskName(deployment, dag_id, run_id, task_id, number_of(row, "map_index"))
         if any(len(part) > MAX_KEY for part in (dag_id, run_id, task_id)):
@@ -74,12 +74,12 @@ class TriedTask:
 
     @property
     def remembered_as(self) -> str:
-        """What stays the same for as long as nothing more of it is filed."""
+        """The text that stays the same until another try of the task is archived."""
         return f"{self.ti_id} {self.last_filed}"
 
     @property
     def lacking(self) -> set[int]:
-        """The earlier tries whose ends are not told, or not surely as Airflow has filed them."""
+        """The earlier tries whose ends are not logged, or not surely as Airflow has archived them."""
         first = 0 if self.is_made_anew else 1
         return {number for number in range(first, self.last_filed + 1) if not self.is_logged(number)}
 
@@ -91,16 +91,17 @@ class TriedTask:
 
     @property
     def may_be_made_anew(self) -> bool:
-        """Whether its first UUID can tell. Mapped instances are made while the run goes on."""
+        """True if the task's first UUID can show that it was made anew.
+        Mapped instances are made while the run goes on."""
         return self.name.map_index < 0 and (self.try_number <= 1 or 1 in self.logged_tries)
 
     @property
     def is_made_anew(self) -> bool:
-        """Whether it was cleared before it ever began, in a run that went on: Airflow files that as try 0.
+        """True if the task was cleared before it ever began, in a run that went on.
+        Airflow archives that as try 0.
 
-        Airflow makes the instances of a run before the run starts, and gives one a new UUID when it is
-        cleared. No other field of REST's answer tells.
-        """
+        Airflow makes the instances of a run before the run starts, and gives an instance a new UUID when it
+        is cleared. No other field of REST's answer shows that."""
         made = _creation_time(self._first_id) if self.may_be_made_anew else None
         return bool(made and self.run_started and made > self.run_started + START_SLACK)
 
@@ -110,22 +111,22 @@ class TriedTask:
         return self.logged_tries[1].ti_id if 1 in self.logged_tries else self.ti_id
 
     def is_logged(self, number: int) -> bool:
-        """A failure is taken for told. Anything else may be the word of a process whose scheduler was dead:
-        Airflow has filed its try as failed all the same."""
+        """Return True if this try's end is surely logged as Airflow has archived it.
+        A failure counts as logged. Any other end may come from a process whose scheduler was dead, and then
+        Airflow has archived its try as failed all the same."""
         return self.has_end(number) and (
             self.logged_tries[number].filed or self.logged_tries[number].is_failure
         )
 
     def has_end(self, number: int) -> bool:
-        """Whether anybody told of an end of this try."""
+        """Return True if an end of this try was reported."""
         return number in self.logged_tries and self.logged_tries[number].is_over
 
     def uuid_of(self, number: int, filed: Collection[int]) -> str | None:
-        """The UUID of a filed try, where the log knows it.
+        """Return the UUID of an archived try, if the log knows it.
 
-        A try that failed while it was queued is not filed: its UUID goes on to the next number, and what is
-        filed under that one is the same try to Airflow (measured on 3.2.2).
-        """
+        A try that failed while it was queued is not archived. Its UUID goes on to the next number, and to
+        Airflow the try archived under that number is the same try (measured on 3.2.2)."""
         if number in self.logged_tries:
             return self.logged_tries[number].ti_id
         before = max((other for other in self.logged_tries if other < number), default=None)
@@ -135,7 +136,7 @@ class TriedTask:
 
 
 def _creation_time(ti_id: str | None) -> datetime | None:
-    """When a UUID of version 7 was made; None for any other."""
+    """Return when a UUID of version 7 was made, or None for any other UUID."""
     try:
         uuid = UUID(ti_id or "")
     except ValueError:
@@ -149,8 +150,8 @@ def _creation_time(ti_id: str | None) -> datetime | None:
 
 
 HOOKS_FIRST = timedelta(seconds=30)
-"""How old a try's end must be. A hook's report holds the error and comes first; one that comes later still
-is taken for what it is, a second word on the same end."""
+"""The least age of a try's end. A hook's report holds the error and comes first. A report that comes later
+still counts as a second report of the same end."""
 
 MAX_ASKED = 3  # times that a task is asked for whose tries Airflow fails to show: the watermark waits for it
 MAX_REMEMBERED = 10_000  # tasks, so that overlapping windows ask for none of them again: about 1 MiB
@@ -161,7 +162,8 @@ logger = logging.getLogger(__name__)
 
 
 class EarlierTries:
-    """Of one deployment. `retention`: how long the log keeps events; None: for ever."""
+    """The search for one deployment's earlier tries.
+    `retention` is how long the log keeps events, or None for ever."""
 
     def __init__(
         self,
@@ -182,10 +184,11 @@ class EarlierTries:
         self._failed: OrderedDict[str, int] = OrderedDict()
 
     async def fill(self, page: ListingPage) -> list[datetime]:
-        """Tell what is lacking of the tasks on a page; answers since when those wait that are too young.
+        """Log what is missing of the tasks on a page.
+        Return since when the tasks wait that are too young.
 
-        Raises IngestBusy, SQLAlchemyError. An Airflow that does not answer is asked again at the next look.
-        """
+        Raises IngestBusy and SQLAlchemyError. An Airflow that does not answer is asked again at the next
+        look."""
         events: list[Event] = []
         young_dates: list[datetime] = []
         settled: list[TriedTask] = []
@@ -213,7 +216,7 @@ class EarlierTries:
         return young_dates
 
     async def _incomplete(self, rows: Sequence[Row]) -> list[TriedTask]:
-        """The tasks that have earlier tries of which an end is not told."""
+        """Return the tasks that have earlier tries without a logged end."""
         tasks = []
         for row in rows:
             try:
@@ -230,7 +233,7 @@ class EarlierTries:
         return [task for task in tasks if task.lacking]
 
     def _look_up(self, connection: Connection, tasks: Sequence[TriedTask]) -> None:
-        """What the log knows of these tasks and of their runs' beginnings."""
+        """Read what the log knows of these tasks and of their runs' beginnings."""
         logged_tries = tries.tries_of(connection, [task.name for task in tasks])
         for task in tasks:
             task.logged_tries = logged_tries.get(task.name, {})
@@ -240,14 +243,14 @@ class EarlierTries:
             task.run_started = started.get(task.name[1:3])
 
     async def _ask(self, task: TriedTask) -> ListingPage | None:
-        """What Airflow has filed; None where it knows no such task any more."""
+        """Return the tries that Airflow has archived, or None if it no longer knows the task."""
         try:
             return await self._api.tries(*task.name[1:])
         except AirflowNotFound:
             return None
 
     def _collect_ends(self, task: TriedTask, filed: ListingPage | None) -> tuple[list[Event], list[datetime]]:
-        """The ends that are to be told, and those that are too young for it."""
+        """Return the ends to be logged, and those that are too young for that."""
         if filed is None:
             return [], []
         events, young_dates = [], []
@@ -273,14 +276,15 @@ class EarlierTries:
         return events, young_dates
 
     def _is_forgotten(self, event: Event) -> bool:
-        """As gap_filling.py has it: what is older than what the log keeps was told, or is no news."""
+        """Return True if the event is older than what the log keeps.
+        It was logged, or it is too old to log (as in gap_filling.py)."""
         if self._retention is None or event.time >= self._clock() - self._retention:
             return False
         self._pass_over("expired", 1)
         return True
 
     def _give_up(self, task: TriedTask, error: AirflowError) -> bool:
-        """Whether a task was asked for often enough. It holds up the watermark until then."""
+        """Return True if a task was asked for often enough. Until then the task holds up the watermark."""
         times = self._failed.pop(task.remembered_as, 0) + 1
         if times < MAX_ASKED and not isinstance(error, AirflowUnaddressable):
             self._failed[task.remembered_as] = times
@@ -301,10 +305,9 @@ class EarlierTries:
 
 
 def _by_number(rows: Sequence[Row]) -> tuple[dict[int, Row], str]:
-    """What Airflow has filed, by its try; and what is wrong with rows that name none.
+    """Return Airflow's archived rows by their try, and the fault of rows that name no try.
 
-    A task that was cleared and has not begun again stands there too, without an end, under the same number.
-    """
+    A task that was cleared and has not begun again is among them, without an end, under the same number."""
     numbered: dict[int, Row] = {}
     wrong = ""
     for row in rows:
@@ -319,12 +322,12 @@ def _by_number(rows: Sequence[Row]) -> tuple[dict[int, Row], str]:
 
 
 def _within(moment: datetime | None, now: datetime) -> datetime | None:
-    """The moment, where hooks' reports of what was then may still be on their way."""
+    """Return the moment if hooks' reports from that time may still be on their way, else None."""
     return moment if moment and -CLOCK_SLACK <= now - moment < HOOKS_FIRST else None
 
 
 def _moment(task: TriedTask, page: ListingPage) -> datetime:
-    """When Airflow changed the row, or earlier: a watermark that stands there does not pass it."""
+    """Return when Airflow changed the row, or earlier. A watermark at that moment does not pass the row."""
     name = "start_date" if task.row.get("state") == "running" else "end_date"
     return min(moment_of(task.row, name) or page.moment, page.moment)
 

@@ -39,7 +39,8 @@ _EXAMPLES = "such as 30s, 15m, 4h, 1d or 1h30m"
 
 
 def duration(value: object) -> object:
-    """`1h30m` as a timedelta; what is no text and no number is left to pydantic. Raises ValueError."""
+    """Parse `1h30m` as a timedelta.
+    A value that is neither text nor number is left to pydantic. Raises ValueError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value != 0:
         raise ValueError(f"has no unit; write a duration {_EXAMPLES}")
     if not isinstance(value, str):
@@ -56,14 +57,14 @@ def duration(value: object) -> object:
 
 
 def a_minute_at_least(value: timedelta) -> timedelta:
-    """What is done again and again is not done in a hurry. Raises ValueError."""
+    """Raise ValueError if the duration is below a minute, because what repeats must not do so in a hurry."""
     if value < timedelta(minutes=1):
         raise ValueError("is too short; write 1m or longer")
     return value
 
 
 def format_duration(value: timedelta) -> str:
-    """`1h30m`: the shortest text that `duration` reads as this."""
+    """Return the shortest text that `duration` reads as this value: `1h30m`."""
     parts, left = [], value
     for unit in _WRITTEN:
         count, left = divmod(left, _UNITS[unit])
@@ -79,7 +80,7 @@ _CLOCK = r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?"
 
 
 def clock_time(value: object) -> object:
-    """`22:00` as a time; pydantic would take a number for seconds, and a zone. Raises ValueError."""
+    """Parse `22:00` as a time. Pydantic would take a number for seconds, and a zone. Raises ValueError."""
     if isinstance(value, time):
         return value
     if not isinstance(value, str) or not re.fullmatch(_CLOCK, value):
@@ -88,7 +89,7 @@ def clock_time(value: object) -> object:
 
 
 def no_truth(value: object) -> object:
-    """A number; pydantic would take true for 1. Raises ValueError."""
+    """Raise ValueError for true and false, which pydantic would take for 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("is no number")  # noqa: TRY004 (pydantic's way)
     return value
@@ -112,6 +113,8 @@ def _as_tuple(value: object) -> object:
 
 
 class DurationForm:
+    """The JSON schema of a duration."""
+
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
@@ -125,6 +128,8 @@ class DurationForm:
 
 
 class ClockTimeForm:
+    """The JSON schema of a time of day."""
+
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
@@ -144,15 +149,17 @@ WILD = frozenset("*?")
 
 
 def matches(glob: str, name: str) -> bool:
+    """Return True if the glob matches the name."""
     return glob in ("*", name) or (not WILD.isdisjoint(glob) and _compile(glob).matches(name))
 
 
 def matches_any(globs: Sequence[str], name: str) -> bool:
+    """Return True if one of the globs matches the name."""
     return any(matches(glob, name) for glob in globs)
 
 
 def searched(globs: Iterable[str]) -> int:
-    """How many steps it takes at most to match a name, beside one look at it for each glob."""
+    """Return the most steps that matching a name takes, apart from one look at the name for each glob."""
     return sum(_compile(glob).searched for glob in globs)
 
 
@@ -162,7 +169,8 @@ def _compile(glob: str) -> "_Glob":
 
 
 class _Piece:
-    """What stands between two stars: a core that begins and ends with a letter, and the ? around it."""
+    """The text between two stars of a glob.
+    It is a core that begins and ends with a letter, and the ? around it."""
 
     def __init__(self, text: str) -> None:
         core = text.strip("?")
@@ -176,7 +184,7 @@ class _Piece:
         self._find = re.compile(re.escape(core)).search
 
     def end(self, name: str, begin: int) -> int:
-        """Where the first such text at or behind `begin` ends, or -1."""
+        """Return the end of the first such text at or behind `begin`, or -1."""
         begin += self._before
         if self.characters:
             start = self._first(name, begin)
@@ -187,7 +195,8 @@ class _Piece:
         return end if start >= 0 and end <= len(name) else -1
 
     def _first(self, name: str, begin: int) -> int:
-        """All starts at once: bit n is set where the letters so far fit a start at n."""
+        """Return the first start, by testing all starts at once.
+        Bit n is set if the letters so far fit a start at n."""
         places = _places(name)
         starts = -1 << begin
         for at, character in self.characters:
@@ -223,7 +232,7 @@ class _Glob:
 
 
 def _there(text: str) -> Callable[..., re.Match[str] | None]:
-    """Says whether a name has this text at a place."""
+    """Return a function that tests whether a name has this text at a place."""
     return re.compile(
         "".join("." if character == "?" else re.escape(character) for character in text), re.DOTALL
     ).match
@@ -231,7 +240,7 @@ def _there(text: str) -> Callable[..., re.Match[str] | None]:
 
 @lru_cache(PLACED)
 def _places(name: str) -> dict[str, int]:
-    """The places of each letter of a name, as bits."""
+    """Return the places of each letter of a name, as bits."""
     places: dict[str, bytearray] = {}
     size = len(name) // 8 + 1
     for at, character in enumerate(name):
@@ -243,16 +252,17 @@ UTC = "UTC"
 
 
 def zone(name: str) -> tzinfo:
-    """Raises KeyError where there is no such zone."""
+    """Return the time zone of this name. Raises KeyError if no such zone exists."""
     if name == UTC:  # also on a machine without the zones' files
         return timezone.utc
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # not there; a path; a folder such as "Europe"
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # missing, a path, or a folder such as "Europe"
         raise KeyError(name) from None
 
 
 def is_zone(name: str) -> bool:
+    """Return True if a time zone of this name exists."""
     try:
         zone(name)
     except KeyError:
@@ -261,4 +271,5 @@ def is_zone(name: str) -> bool:
 
 
 def list_zones() -> set[str]:
+    """Return the names of all time zones."""
     return available_timezones()

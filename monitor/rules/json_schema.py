@@ -24,7 +24,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def json_schema() -> Schema:
-    """Of the file as it is written: one with ${NAME} for a duration or a time is as good as one without."""
+    """Return the JSON schema of the file as it is written, with ${NAME} allowed for a duration or a time."""
     schema = Config.model_json_schema(schema_generator=_Generator)
     # A watch by the name of a default one has that one's kind (loader.py).
     schema["$defs"]["Watch"]["required"].remove("watch")
@@ -32,7 +32,7 @@ def json_schema() -> Schema:
 
 
 def fields_at(path: KeyPath) -> frozenset[str]:
-    """The names of the fields that the file may have at a place."""
+    """Return the names of the fields that the file may have at a place."""
     schema = _schema()
     node = schema
     for part in path:
@@ -70,7 +70,7 @@ def _variants(schema: Schema, node: Schema) -> list[Schema]:
 
 
 def _plain(node: Any) -> Any:
-    """Without the titles that pydantic makes of names, and with descriptions in one line."""
+    """Return the schema without pydantic's titles, and with descriptions in one line."""
     if isinstance(node, list):
         return [_plain(item) for item in node]
     if not isinstance(node, dict):
@@ -87,10 +87,12 @@ FILE = Path("docs/windsock.schema.json")
 
 
 def text() -> str:
+    """Return the JSON schema as text."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> None:
+    """Write the JSON schema to the given file."""
     file = Path(arguments[0]) if arguments else FILE
     file.write_text(text(), encoding="utf-8")
 

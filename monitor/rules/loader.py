@@ -2,9 +2,8 @@
 
 `default_config` gives the rules without a file. A success that closes an incident is reported as
 `recovered`, and not by a `success` rule too. The `recovered` message also says what had failed, and for how
-long. The engine does so for every rules file. People whom only the `success` rule reaches are notified by
-that rule.
-"""
+long. The engine does so for every rules file. Recipients that only the `success` rule reaches are notified
+by that rule."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from monitor.rules.targets import SUCCESS, TAG
 from monitor.rules.validation import CheckContext, CheckUrl, mistakes_in, mistakes_of
 from monitor.rules.yaml_source import KeyPath, Mistake, RulesError, Source, UnreadableSource, names_in, read
 
-MAX_BYTES = 256 * 1024  # a thousand rules; it is read whole, and again after each change
+MAX_BYTES = 256 * 1024  # a thousand rules. The file is read whole, and again after each change
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ def load_config(
     check_url: CheckUrl | None = None,
     templates: Collection[str] | None = None,
 ) -> Config:
-    """Return the rules of a file. Raise RulesError.
+    """Return the rules of a file.
+    Raises RulesError.
 
-    `environment`: where ${NAME} is taken from. `check_url` answers why an Apprise URL cannot be used, or
-    None. `templates`: the names that a rule may give; None: any.
-    """
+    `environment` holds the values of ${NAME}. `check_url` returns why an Apprise URL cannot be used, or
+    None. `templates` are the names that a rule may give, or None for any name."""
     return load_rules(path, environment, defaults, check_url, templates).config
 
 
@@ -78,7 +77,7 @@ def load_rules(
 
 
 def variables_asked_for(path: Path) -> set[str]:
-    """Return the names of the variables in a rules file; none of one that cannot be read."""
+    """Return the names of the variables in a rules file, or none if the file cannot be read."""
     try:
         return names_in(_text(path))
     except UnreadableSource:
@@ -86,7 +85,7 @@ def variables_asked_for(path: Path) -> set[str]:
 
 
 def _text(path: Path) -> str:
-    """Raises UnreadableSource."""
+    """Return the file's text. Raises UnreadableSource."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
             raise UnreadableSource(Mistake(None, "", "is no file; set WINDSOCK_CONFIG to one"))
@@ -108,7 +107,7 @@ def _text(path: Path) -> str:
         raise UnreadableSource(Mistake(line, "", "is not in UTF-8; save it in that encoding")) from None
 
 
-MAX_ROUNDS = 4  # a value left out may leave out what is required; a second round finds hardly anything
+MAX_ROUNDS = 4  # a value left out may leave out what is required, and a second round finds hardly anything
 STAND_INS: Mapping[str, Any] = {
     "watch": "missing",
     "start": "22:00",
@@ -145,7 +144,7 @@ def _path(error: Any) -> KeyPath:
 
 
 def _leave_out(data: dict[str, Any], path: KeyPath, kind: str) -> None:
-    """Take away the field that holds a wrong value; give what is required a stand-in."""
+    """Remove the field that holds a wrong value. A required field gets a stand-in."""
     holder: dict[Any, Any] = data
     key, inner = path[0], cast("Any", data)
     for part in path:
@@ -167,7 +166,7 @@ def _leave_out(data: dict[str, Any], path: KeyPath, kind: str) -> None:
 
 
 def _inherit(data: dict[str, Any], defaults: Mapping[str, Watch]) -> None:
-    """A watch that has a default one's name and no other kind is that one but for what the file says."""
+    """Fill in a default watch's fields if a watch of the file has its name and no other kind."""
     watches = data.get("watches")
     if not isinstance(watches, list):
         return
@@ -189,7 +188,8 @@ def _merge(config: Config, defaults: Config) -> Config:
 
 
 DEFAULT_RECEIVER = "default"
-"""NOTIFICATION_EMAIL_TO. A file that gives a receiver of this name says anew whom the default rules tell."""
+"""The receiver of NOTIFICATION_EMAIL_TO. A file with a receiver of this name replaces the recipients of the
+default rules."""
 
 _TO = (DEFAULT_RECEIVER,)
 WATCHES_WAIT = timedelta(seconds=10)  # what one look found comes within a second
@@ -204,7 +204,9 @@ _WATCHES = (
 
 
 def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> Config:
-    """Failures and what ends them, successes of the DAGs that ask for it or are named, what watches find."""
+    """Return the default rules.
+    They report failures and their ends, findings of watches, and successes of the DAGs that ask for it or
+    are named."""
     return Config(
         receivers={DEFAULT_RECEIVER: Receiver(email=tuple(recipients))},
         rules=(
@@ -226,7 +228,7 @@ def default_config(recipients: Sequence[str], notify_success: Sequence[str]) -> 
                 match=Match(type=("windsock.*", "airflow.component.*")),
                 notify_on=("first_failure", "recovered", "notice"),
                 to=_TO,
-                # A scheduler that is dead makes a missing run of each DAG: one mail tells of all.
+                # A dead scheduler makes a missing run of each DAG: one mail reports all.
                 group=Group(by=("deployment", "type"), wait=WATCHES_WAIT),
             ),
         ),

@@ -26,7 +26,7 @@ class MatchSubject:
 
     @classmethod
     def from_event(cls, event: Event, dag: Mapping[str, Any] | None) -> "MatchSubject":
-        """`dag`: the read model's row of the event's DAG, where there is one."""
+        """Return the subject of an event. `dag` is the read model's row of the event's DAG, if it has one."""
         dag_row = dag or {}
         return cls(event, tuple(dag_row.get("tags") or ()), tuple(dag_row.get("owners") or ()))
 
@@ -36,11 +36,11 @@ SHOWN_CHARACTERS = 80
 
 _Values = tuple[str, ...]
 _Reason = Callable[[], str]
-"""Made into words where somebody asks."""
+"""A reason that is put into words only on demand."""
 
 
 def mismatch(match: Match, facts: MatchSubject) -> str | None:
-    """Return the first field that does not fit, with what the event has there, or None if all fit."""
+    """Return the first field that does not fit, with the event's value, or None if all fields fit."""
     against = _find_mismatch(match, facts)
     return against() if against else None
 
@@ -110,7 +110,7 @@ def _field(name: str, other: str | None = None) -> Callable[[MatchSubject], _Val
 
 
 def _asset(event: Event) -> _Values:
-    """Both names that an asset goes by."""
+    """Return both names of an asset."""
     asset = event.get("asset")
     return (asset.name, asset.uri) if isinstance(asset, AssetRef) else ()
 

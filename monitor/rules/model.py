@@ -50,23 +50,26 @@ GroupBy = Literal["deployment", "dag_id", "task_id", "type", "run_type", "asset"
 
 
 class RulesModel(BaseModel):
+    """The base of the rules file's models."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Match(RulesModel):
-    """Which events. A field that is not given takes all; of its values one must match, and every field must.
-    Globs know * and ?; upper case is not lower case."""
+    """The filter of events.
+    A field that is not given takes all. Otherwise one of its values must match, in every field. Globs know *
+    and ?, and case counts."""
 
     type: Globs = ("*",)
     """The event's type (docs/events.md), such as airflow.dag_run.failed or windsock.run.*"""
     deployment: Globs = ()
     """The Airflow's name."""
     dag_id: Globs = ()
-    """The event's DAG; of an asset's update, the DAG that made it."""
+    """The event's DAG. For an asset's update, the DAG that made it."""
     task_id: Globs = ()
-    """The event's task; of an asset's update, the task that made it."""
+    """The event's task. For an asset's update, the task that made it."""
     run_type: Globs = ()
-    """Of a run: manual, scheduled, asset_triggered, backfill, …"""
+    """The run's type: manual, scheduled, asset_triggered, backfill, …"""
     asset: Globs = ()
     """The asset's name, or its URI."""
     tags: Globs = ()
@@ -82,62 +85,65 @@ class Match(RulesModel):
 
 
 class Group(RulesModel):
-    """Which events share a notification, as Alertmanager groups alerts."""
+    """The events that share a notification, as Alertmanager groups alerts."""
 
     by: Several[GroupBy] = ("deployment", "dag_id")
-    """What the events of one group have in common."""
+    """The values that the events of one group share."""
     wait: Duration = timedelta(0)
-    """From the first event of a group to its first notification."""
+    """The time from the first event of a group to its first notification."""
     interval: Duration | None = None
     """Between two notifications of a group. None: 4 h for follow-ups of an incident, 0 for every_failure."""
 
 
 class QuietHours(RulesModel):
-    """Hours without notifications: what is due waits, and is sent together when they end."""
+    """The hours without notifications. What is due waits and is sent together when the hours end."""
 
     start: ClockTime
-    """By the clock on the wall. A time that occurs twice (the clocks go back) is the first, one that does not
-    occur (they go forward) is as much later."""
+    """The start by the local clock. If a time occurs twice (the clocks go back), the first counts. If it
+    does not occur (they go forward), it is as much later."""
     end: ClockTime
     """Not after `start`: on the next day. A time that occurs twice is the second."""
     days: Several[Weekday] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     """On which they begin."""
     timezone: str | None = None
-    """Such as Europe/Zurich. Default: the file's `timezone`."""
+    """The time zone, such as Europe/Zurich. Default: the file's `timezone`."""
 
 
 class Flapping(RulesModel):
-    """An incident that opens more often than this is reported once as flapping, and then only what lasts for
-    `within / openings`."""
+    """The limit of repeated openings.
+    An incident that opens more often is reported once as flapping. After that it is reported only if it
+    lasts for `within / openings`."""
 
     openings: int = Field(5, ge=2)
-    """How often it opens."""
+    """The number of openings."""
     within: Minutes = timedelta(hours=6)
-    """In how long."""
+    """The time in which they happen."""
 
 
 class Rule(RulesModel):
-    """Who is notified of which events, how and how often."""
+    """A rule: the events, the recipients, and how and how often they are notified."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     """Stands in the ledger, and in the link that unsubscribes from it."""
     match: Match = Match()
-    """Which events. Default: all."""
+    """The events that the rule is for. Default: all."""
     notify_on: Several[NotifyOn] = ("first_failure", "recovered")
-    """When to notify: first_failure (an incident's opening; what joins it is gathered), every_failure (each
-    one), recovered (an incident's end), success (each success), notice (what is neither)."""
+    """The occasions to notify: first_failure (an incident's opening, while later failures are gathered),
+    every_failure (each one), recovered (an incident's end), success (each success), notice (what is
+    neither)."""
     to: Several[str] = ()
     """Addresses, or names of receivers. `default` is who is notified without a file."""
     route: bool = True
-    """Also to those whom the DAG names: tags `notify:<receiver or address>`, and owners that are either."""
+    """Also notify those that the DAG names: tags `notify:<receiver or address>`, and owners that are either.
+    """
     group: Group = Group()
-    """Which events share a notification, and how soon it is sent."""
+    """The events that share a notification, and how soon it is sent."""
     repeat: Minutes | None = None
     """Remind of an incident that is open and not acknowledged after so long without a notification of it."""
     quiet_hours: Several[str] = ()
     """Names of quiet hours."""
     flapping: Flapping | None = Flapping()
-    """What opens again and again is reported once. null: each opening is reported."""
+    """The limit of repeated openings, which are reported once. null: each opening is reported."""
     template: dict[str, str] = {}
     """Another template by the notification's kind (opened, failure, follow_up, reminder, flapping, recovered,
     success, notice, digest), or for all others as `default`."""
@@ -146,17 +152,17 @@ class Rule(RulesModel):
 
 
 class Webhook(RulesModel):
-    """Where events are posted to, signed."""
+    """The address to which signed events are posted."""
 
     url: str
     """http:// or https://"""
     secret: SecretStr
-    """whsec_…: signed as Standard Webhooks says. `windsock secret` makes one; write ${NAME} here and keep it
-    in the environment."""
+    """A secret whsec_…, with which events are signed as Standard Webhooks says. `windsock secret` makes one.
+    Write ${NAME} here and keep the secret in the environment."""
 
 
 class Receiver(RulesModel):
-    """Whom a name stands for."""
+    """The addresses that a name stands for."""
 
     email: Several[str] = ()
     """Mail addresses."""
@@ -166,11 +172,11 @@ class Receiver(RulesModel):
     webhook: tuple[Webhook, ...] = ()
     """Programs that are notified by a signed POST (Standard Webhooks)."""
     timezone: str | None = None
-    """Of times in notifications to this receiver. Default: the file's `timezone`."""
+    """The time zone of times in notifications to this receiver. Default: the file's `timezone`."""
 
 
 class Routing(RulesModel):
-    """Whom a DAG may name in its tags and owners, where a rule says `route`."""
+    """The recipients that a DAG may name in its tags and owners, if a rule says `route`."""
 
     domains: Globs = ("*",)
     """Mail addresses of these domains. An empty list: none, receivers only."""
@@ -179,7 +185,7 @@ class Routing(RulesModel):
 
 
 class Watch(RulesModel):
-    """What is reported because it does *not* happen."""
+    """A watch for something that does *not* happen."""
 
     name: Name
     """That of a watch which is there without a file (missing, stuck, auto_paused, component, unreachable,
@@ -195,17 +201,17 @@ class Watch(RulesModel):
         "unreachable",
         "mail",
     ]
-    """What is watched (docs/watches.md)."""
+    """The kind of watch (docs/watches.md)."""
     deployment: Globs = ()
-    """Of these Airflows only."""
+    """Only these Airflows."""
     dag_id: Globs = ()
-    """Of these DAGs only."""
+    """Only these DAGs."""
     asset: Globs = ()
     """stale, unconsumed: these assets, by name or URI."""
     tags: Globs = ()
-    """Of DAGs with these tags only."""
+    """Only DAGs with these tags."""
     after: Duration | None = None
-    """The absolute bound, or the tolerance; None: the watch's own default (docs/watches.md)."""
+    """The absolute bound, or the tolerance. None: the watch's own default (docs/watches.md)."""
     floor: Duration = timedelta(minutes=10)
     """stuck, stale: shorter than this is never unusual, whatever the history says."""
     without_history: Duration = WITHOUT_HISTORY
@@ -217,35 +223,36 @@ class Watch(RulesModel):
 
     @property
     def is_for_some(self) -> bool:
-        """Whether it names DAGs, assets or Airflows, and so goes before one that is for all."""
+        """True if the watch names DAGs, assets or Airflows. Such a watch goes before a watch for all."""
         return bool(self.dag_id or self.asset or self.tags or self.deployment)
 
 
 class Budget(RulesModel):
-    """Mails in any 24 hours, below what the account may send (Gmail: 500)."""
+    """The mails in any 24 hours, below what the account may send (Gmail: 500)."""
 
     daily: int = Field(400, ge=1)
     """At most so many."""
     reserve: int = Field(100, ge=0)
-    """The last so many are for failures and recoveries only; the rest goes into a digest."""
+    """The last so many are for failures and recoveries only. The rest goes into a digest."""
     digest_every: Minutes = timedelta(hours=1)
-    """How often a digest of what had no room is sent."""
+    """The time between two digests of what had no room."""
 
 
 class Config(RulesModel):
     """The whole file (docs/rules.md)."""
 
     timezone: str = "UTC"
-    """Of times in mails, where a receiver has none of its own, and of quiet hours. Such as Europe/Zurich."""
+    """The time zone of times in mails, unless a receiver has its own, and of quiet hours. Such as
+    Europe/Zurich."""
     receivers: dict[Name, Receiver] = {}
     """Names for who is notified. `default` is who is notified without a file: NOTIFICATION_EMAIL_TO."""
     quiet_hours: dict[Name, QuietHours] = {}
     """Names for hours without notifications. A rule that names them keeps them."""
     routing: Routing = Routing()
-    """Whom a DAG may name."""
+    """The recipients that a DAG may name."""
     rules: tuple[Rule, ...] = ()
-    """In their order; each that matches notifies. Where they are given, the default ones are gone."""
+    """The rules, in their order. Each that matches notifies. They replace the default rules."""
     watches: tuple[Watch, ...] = ()
-    """Beside the default ones, or, by the same name, instead of one."""
+    """The watches besides the default ones. A watch with the name of a default one replaces it."""
     budget: Budget = Budget()
-    """How many mails a day."""
+    """The number of mails a day."""

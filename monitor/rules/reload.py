@@ -19,7 +19,7 @@ from monitor.rules.validation import CheckUrl
 from monitor.rules.yaml_source import RulesError
 from monitor.settings import Settings
 
-LOOK_SECONDS = 2.0  # one stat call; a change holds after the second look that finds it the same
+LOOK_SECONDS = 2.0  # one stat call. A change holds after the second look that finds it the same
 
 Load = Callable[[Path], Config]
 Pause = Callable[[float], Awaitable[None]]
@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _FileFingerprint:
-    """What changes with a file. The inode: one that is renamed into place within a tick of the clock."""
+    """The properties that change with a file.
+    The inode shows a file that is renamed into place within a tick of the clock."""
 
     modified: int
     size: int
@@ -37,23 +38,25 @@ class _FileFingerprint:
 
 
 class LiveRules:
-    """`current` is for whoever decides next; a broken file leaves it as it was, and `problem` says why."""
+    """The rules in force, read anew when the file changes.
+
+    The next decision uses `current`. A broken file leaves `current` as it was, and `problem` says why."""
 
     def __init__(
         self, path: Path | None, load: Load, defaults: Config, clock: Clock, is_named: bool = False
     ) -> None:
-        """Raises RulesError where the file is there and wrong, or is named and not there.
+        """Read the rules.
+        Raises RulesError if the file is wrong, or if it is named and missing.
 
-        `is_named`: somebody set the path. Such a file's disappearance is a mistake; where it only lies at the
-        usual place, taking it away brings the defaults back.
-        """
+        `is_named` says that a setting names the path. The disappearance of such a file is a mistake. A file
+        at the usual place may be removed, which brings the defaults back."""
         self.path = path
         self.problem: RulesError | None = None
         self._load, self._defaults, self._clock, self._is_named = load, defaults, clock, is_named
         self._seen = self._taken = self._print()
         self.current = Rules(self._read())
         self.read_at: datetime = clock()
-        """When `current` was read."""
+        """The moment at which `current` was read."""
 
     async def run(self, pause: Pause = asyncio.sleep) -> None:
         """Look every few seconds until cancelled."""
@@ -62,10 +65,10 @@ class LiveRules:
             await asyncio.to_thread(self.look)
 
     def look(self) -> bool:
-        """Read the file anew if it has changed; answers whether other rules are in force.
+        """Read the file anew if it has changed.
+        Return True if other rules are in force.
 
-        A file that is being written is left alone: it is read when two looks have found it the same.
-        """
+        A file that is being written is left alone. It is read when two looks have found it the same."""
         found, before = self._print(), self._seen
         self._seen = found
         if found != before or found == self._taken:
@@ -90,7 +93,7 @@ class LiveRules:
         return changed
 
     def _read(self) -> Config:
-        """Raises RulesError."""
+        """Return the rules of the file, or the defaults. Raises RulesError."""
         if self.path is None:
             return self._defaults
         if self._taken is None and not self._is_named:
@@ -98,7 +101,7 @@ class LiveRules:
         return self._load(self.path)
 
     def _print(self) -> _FileFingerprint | None:
-        """None: there is no such file."""
+        """Return the file's fingerprint, or None if the file is missing."""
         if self.path is None:
             return None
         try:
@@ -115,7 +118,8 @@ def live_rules(
     check_url: CheckUrl | None = None,
     templates: Collection[str] | None = None,
 ) -> LiveRules:
-    """Raises RulesError where the file is there and wrong, or is named and not there."""
+    """Return the rules of the settings' file.
+    Raises RulesError if the file is wrong, or if it is named and missing."""
     defaults = default_config(settings.notification_email_to, settings.notify_success)
     load = partial(
         load_config, environment=environment, defaults=defaults, check_url=check_url, templates=templates
@@ -126,6 +130,6 @@ def live_rules(
 def rules_of(
     path: Path, settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None = None
 ) -> Rules:
-    """Those of any file: to be tried. Raises RulesError."""
+    """Return the rules of any file, for a trial. Raises RulesError."""
     defaults = default_config(settings.notification_email_to, settings.notify_success)
     return Rules(load_config(path, environment, defaults, check_url))

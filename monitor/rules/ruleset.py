@@ -1,4 +1,4 @@
-"""The rules in force, their quiet hours, and the rules among them that notify nobody (`find_idle`)."""
+"""The rules in force, their quiet hours, and the rules among them that never notify (`find_idle`)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta, timezone, tzinfo
@@ -27,14 +27,14 @@ _WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun
 
 
 class NeverEnds(ValueError):
-    """One quiet hour follows on the other, for ever."""
+    """The error that quiet hours follow on each other for ever."""
 
 
 def quiet_until(hours: Iterable[QuietHours], default_zone: str, now: datetime) -> datetime | None:
-    """When all is over that holds at `now`; None: nothing holds. Raises NeverEnds.
+    """Return the end of all quiet hours that hold at `now`, or None if none hold.
+    Raises NeverEnds.
 
-    Where other quiet hours hold at that end (a weekend behind a night) it is theirs.
-    """
+    If other quiet hours hold at that end (a weekend behind a night), the end is theirs."""
     every = [(quiet_hours, zone(quiet_hours.timezone or default_zone)) for quiet_hours in hours]
     end = now
     while later := [until for quiet_hours, place in every if (until := _end(quiet_hours, place, end))]:
@@ -45,7 +45,7 @@ def quiet_until(hours: Iterable[QuietHours], default_zone: str, now: datetime) -
 
 
 def _end(hours: QuietHours, place: tzinfo, now: datetime) -> datetime | None:
-    """The end of the one that holds at `now`: it began today or yesterday."""
+    """Return the end of the quiet hours that hold at `now`. They began today or yesterday."""
     today = now.astimezone(place).date()
     for day in (today, today - timedelta(days=1)):
         if _WEEKDAYS[day.weekday()] in hours.days:
@@ -56,7 +56,8 @@ def _end(hours: QuietHours, place: tzinfo, now: datetime) -> datetime | None:
 
 
 def _window(hours: QuietHours, place: tzinfo, day: date) -> tuple[datetime, datetime]:
-    """In UTC: sums and comparisons of times in one zone leave out what its clocks leave out."""
+    """Return the start and end in UTC.
+    Sums and comparisons of times in one zone leave out what its clocks leave out."""
     last = day if hours.end > hours.start else day + timedelta(days=1)
     start = datetime.combine(day, hours.start, place)
     end = datetime.combine(last, hours.end, place)
@@ -66,7 +67,8 @@ def _window(hours: QuietHours, place: tzinfo, day: date) -> tuple[datetime, date
 
 
 class Rules:
-    """Immutable: a changed file makes another one, and who holds this one goes on by it."""
+    """The rules of one reading of the file.
+    They are immutable: a changed file makes another object, and a holder of this one goes on with it."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -80,7 +82,7 @@ class Rules:
         }
 
     def asks(self, event_type: str) -> bool:
-        """Whether any rule may take events of this type: most events are of none."""
+        """Return True if any rule may take events of this type. Most events are of no such type."""
         if event_type not in self._asks:
             self._asks[event_type] = any(
                 matches_any(rule.match.type, event_type) for rule in self.config.rules
@@ -88,7 +90,7 @@ class Rules:
         return self._asks[event_type]
 
     def find_matching(self, facts: MatchSubject) -> list[Rule]:
-        """Every rule that takes the event, in their order; none behind one that is the last."""
+        """Return every rule that takes the event, in order, up to a rule that is the last."""
         taking = []
         for rule in self.config.rules:
             if takes(rule.match, facts):
@@ -98,7 +100,7 @@ class Rules:
         return taking
 
     def explain(self, facts: MatchSubject) -> list[tuple[Rule, str | None]]:
-        """Every rule, and why it does not take the event; None: it does."""
+        """Return every rule with the reason why it does not take the event, or None if it does."""
         mismatches: list[tuple[Rule, str | None]] = []
         skip_reason: str | None = None
         for rule in self.config.rules:
@@ -109,11 +111,10 @@ class Rules:
         return mismatches
 
     def targets(self, rule: Rule, facts: MatchSubject) -> list[Target]:
-        """Whom the rule names, and whom the DAG does; each once.
+        """Return the recipients that the rule names and those that the DAG names, each once.
 
-        An address is spelt as the file spells it first, whoever names it: its threads and deliveries are
-        known by that spelling.
-        """
+        An address is spelled as the file spells it first, because its threads and deliveries are known by
+        that spelling."""
         own_targets = [target for name in rule.to for target in targets_of(name, self.config.receivers)]
         return [
             self._spelt(target) for target in once([*own_targets, *self.resolve_route(rule, facts).targets])
@@ -125,22 +126,21 @@ class Rules:
         return Target(target.channel, self._spellings.get(same(target.recipient), target.recipient))
 
     def resolve_route(self, rule: Rule, facts: MatchSubject) -> RoutingResult:
-        """Whom the DAG names, and whom it names in vain."""
+        """Return the recipients that the DAG names, and those that it names in vain."""
         if not rule.route:
             return RoutingResult()
         return resolve_route(facts, self.config.receivers, self.config.routing)
 
     def quiet_until(self, rule: Rule, now: datetime) -> datetime | None:
-        """The end of the quiet hours that hold now, and of those that follow on them; None: none hold."""
+        """Return the end of the quiet hours that hold now or follow on them, or None if none hold."""
         hours = [self.config.quiet_hours[name] for name in rule.quiet_hours]
         return quiet_until(hours, self.config.timezone, now)
 
     def resolve(self, target: Target) -> ResolvedTarget | None:
-        """What a target stands for now; None: the file has no such receiver any more.
+        """Return the present address of a target, or None if the file no longer has the receiver.
 
-        The number counts in the file as it is: who takes one out of the middle hands what waits for it to the
-        next of the same receiver.
-        """
+        The number counts in the present file. If an address is taken out of the middle, what waits for it
+        goes to the receiver's next address."""
         if target.channel is ChannelName.EMAIL:
             return ResolvedTarget(SecretStr(target.recipient), None, self._zones.get(same(target.recipient)))
         name, _, number = target.recipient.rpartition("#")
@@ -150,13 +150,13 @@ class Rules:
         return _resolve(receiver, target.channel, int(number) - 1)
 
     def timezone_of(self, target: Target) -> str:
-        """Of the times that it is told."""
+        """Return the time zone in which the target reads times."""
         resolved = self.resolve(target)
         return (resolved.timezone if resolved else None) or self.config.timezone
 
 
 def _addresses(config: Config) -> list[str]:
-    """As the file has them, in its order."""
+    """Return the mail addresses in the file's spelling and order."""
     of_receivers = [address for receiver in config.receivers.values() for address in receiver.email]
     of_rules = [name for rule in config.rules for name in rule.to if name not in config.receivers]
     return [*of_receivers, *of_rules]
@@ -188,7 +188,8 @@ _GLOBS = ("deployment", "dag_id", "task_id", "run_type", "asset", "tags", "owner
 
 
 def find_idle(config: Config, occasions: Occasions) -> Iterator[tuple[int, str]]:
-    """Yield the number of each rule that notifies nobody, and why. It is no mistake: the rule can be used."""
+    """Yield the number of each rule that never notifies, and why.
+    Such a rule is no mistake, because it can be used."""
     for number, rule in enumerate(config.rules):
         if reason := _why_idle(config, number, rule, occasions):
             yield number, f"rule {rule.name!r} notifies nobody: {reason}"
@@ -218,14 +219,14 @@ def _no_recipient(config: Config, rule: Rule) -> str | None:
     routing = config.routing
     if rule.to:
         named = f"{', '.join(rule.to)} has no address; set NOTIFICATION_EMAIL_TO, or name another in `to`"
-        # Those whom a DAG names are notified all the same, but nobody can count on a DAG to name any.
+        # Recipients that a DAG names are notified all the same, but a DAG may name none.
         return named if not rule.route else f"{named}. Only those whom a DAG names are notified"
     may_name = routing.domains or (routing.receivers and config.receivers)
     return None if may_name else "`to` is empty, and `routing` lets a DAG name nobody"
 
 
 def _types_of(match: Match) -> set[str]:
-    """The types of events that a match may take."""
+    """Return the types of events that a match may take."""
     named = [field for field in _NEEDED if getattr(match, field) not in ((), ("*",))]
     types = {
         name

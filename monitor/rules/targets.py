@@ -17,6 +17,8 @@ from monitor.rules.model import Receiver, Routing
 
 
 class ChannelName(str, Enum):
+    """The kinds of channels."""
+
     EMAIL = "email"
     APPRISE = "apprise"
     WEBHOOK = "webhook"
@@ -24,38 +26,41 @@ class ChannelName(str, Enum):
 
 @dataclass(frozen=True)
 class Target:
+    """The recipient of a delivery: a channel, and an address or a receiver's name."""
+
     channel: ChannelName
     recipient: str
-    """An address; else `<receiver>#<n>`, n from 1: never a URL, which may hold a secret."""
+    """An address, or else `<receiver>#<n>`, n from 1. Never a URL, which may hold a secret."""
 
 
 @dataclass(frozen=True)
 class ResolvedTarget:
-    """What a target's name stands for at the moment."""
+    """The present address of a target."""
 
     url: SecretStr
-    """Of an email target its address."""
+    """The URL, or for mail the address."""
     secret: SecretStr | None
     """A webhook's."""
     timezone: str | None
-    """Of the times that it is told; None: nothing is said of it."""
+    """The time zone of times in notifications. None if the file gives none."""
 
 
 TAG = "notify:"
 SUCCESS = "success"
-"""`notify:success` asks for successes; it names nobody (loader.py)."""
-MAX_NAMED = 20  # by one DAG: nobody's mistake in a loop over tags makes the monitor a mail cannon
+"""The tag `notify:success` asks for successes. It names no recipient (loader.py)."""
+MAX_NAMED = 20  # by one DAG: a mistake in a loop over tags must not make the monitor a mail cannon
 
 
 @dataclass(frozen=True)
 class RoutingResult:
-    """Whom a DAG names, and whom it names in vain, with the reason."""
+    """The recipients that a DAG names, and those that it names in vain, with the reason."""
 
     targets: tuple[Target, ...] = ()
     refused: tuple[str, ...] = ()
 
 
 def resolve_route(facts: MatchSubject, receivers: Mapping[str, Receiver], routing: Routing) -> RoutingResult:
+    """Return the recipients that the DAG's tags and owners name."""
     targets: list[Target] = []
     refused: list[str] = []
     for number, (where, name) in enumerate(_find_names(facts, receivers)):
@@ -68,7 +73,7 @@ def resolve_route(facts: MatchSubject, receivers: Mapping[str, Receiver], routin
 
 
 def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
-    """Of a receiver's name, or an address."""
+    """Return the targets of a receiver's name, or of an address."""
     receiver = receivers.get(name)
     if receiver is None:
         return [Target(ChannelName.EMAIL, name)]
@@ -80,7 +85,7 @@ def targets_of(name: str, receivers: Mapping[str, Receiver]) -> list[Target]:
 
 
 def once(targets: list[Target]) -> tuple[Target, ...]:
-    """Each once, in its first spelling."""
+    """Return each target once, in its first spelling."""
     distinct: dict[tuple[ChannelName, str], Target] = {}
     for target in targets:
         is_mail = target.channel is ChannelName.EMAIL
@@ -89,7 +94,7 @@ def once(targets: list[Target]) -> tuple[Target, ...]:
 
 
 def _find_names(facts: MatchSubject, receivers: Mapping[str, Receiver]) -> Iterator[tuple[str, str]]:
-    """Where a name stands, and the name. An owner that is neither address nor receiver is just an owner."""
+    """Yield each name with its place. An owner that is neither address nor receiver is just an owner."""
     for tag in dict.fromkeys(facts.tags):
         name = tag.removeprefix(TAG).strip()
         if tag.startswith(TAG) and name != SUCCESS:

@@ -39,6 +39,7 @@ _HIDDEN = {"missing", "extra_forbidden"}
 
 
 def mistakes_of(source: Source, errors: Iterable[Any]) -> list[Mistake]:
+    """Return pydantic's errors as mistakes of the file."""
     return [_mistake(source, error) for error in errors]
 
 
@@ -60,7 +61,8 @@ def _words(kind: str, error: Any) -> str:
 
 
 def _none_of(value: object, expected: str) -> str:
-    """`expected` is pydantic's: 'a', 'b' or 'c'."""
+    """Return the message about a value that is none of the allowed ones.
+    `expected` is pydantic's: 'a', 'b' or 'c'."""
     allowed = [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
     return f"is none of {', '.join(allowed)}{suggest_name(str(value), allowed)}"
 
@@ -73,7 +75,7 @@ def _unknown(path: KeyPath) -> str:
 
 
 def suggest_name(name: str, names: Iterable[str]) -> str:
-    """The nearest known name, as a question; nothing where none is near."""
+    """Return the nearest known name as a question, or "" if no name is near."""
     near = get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -86,6 +88,7 @@ _KEY = re.compile(r"[\w.*?-]+")  # Airflow's names of DAGs and tasks, and a glob
 
 
 def check_match(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of a match."""
     yield from _empty(path, match)
     for name in _KEY_FIELDS:
         yield from check_keys((*path, name), name, getattr(match, name))
@@ -104,7 +107,8 @@ def check_match(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
 
 
 def check_keys(path: KeyPath, name: str, globs: Iterable[str]) -> Iterator[ValidationIssue]:
-    """Globs of names that Airflow lets hold few signs: what looks like a regular expression never matches."""
+    """Yield globs that can never match.
+    Airflow lets names hold few characters, so what looks like a regular expression never matches."""
     for number, glob in enumerate(globs):
         if not _KEY.fullmatch(glob):
             wrong = next(sign for sign in glob if not _KEY.fullmatch(sign))
@@ -125,9 +129,10 @@ def _empty(path: KeyPath, match: Match) -> Iterator[ValidationIssue]:
 MAX_TARGETS = 100  # of one receiver, or one rule: each is a delivery of its own
 
 CheckUrl = Callable[[str], str | None]
-"""Why an Apprise URL cannot be used; None: it can. Its words hold nothing of the URL."""
+"""A function that returns why an Apprise URL cannot be used, or None. Its text holds nothing of the URL."""
 
-# Also behind `notify:` in a tag, and before `#` in the ledger; no @, so that no name is taken for an address.
+# The name also stands behind `notify:` in a tag, and before `#` in the ledger. It has no @, so that no name
+# is taken for an address.
 _NAME = re.compile(r"\w([\w .-]*\w)?")
 _DOMAIN = re.compile(r"[\w.*?-]+")
 
@@ -135,6 +140,7 @@ _DOMAIN = re.compile(r"[\w.*?-]+")
 def check_receivers(
     receivers: Mapping[str, Receiver], check_url: CheckUrl | None
 ) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of receivers."""
     for name, receiver in receivers.items():
         path: KeyPath = ("receivers", name)
         if not _NAME.fullmatch(name):
@@ -187,6 +193,7 @@ def _is_web_address(url: str) -> bool:
 
 
 def check_routing(routing: Routing) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of the routing."""
     for number, domain in enumerate(routing.domains):
         if not _DOMAIN.fullmatch(domain):
             yield ValidationIssue(
@@ -195,6 +202,7 @@ def check_routing(routing: Routing) -> Iterator[ValidationIssue]:
 
 
 def recipients(path: KeyPath, rule: Rule, receivers: Mapping[str, Receiver]) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of a rule's recipients."""
     if not rule.to and not rule.route:
         yield ValidationIssue(
             (*path, "to"), "names nobody, and route is false: nobody would be notified", False
@@ -222,6 +230,7 @@ _FOR_EVER = "never end: one begins where the other ends, all week; leave an hour
 
 
 def check_zones(config: Config) -> Iterator[ValidationIssue]:
+    """Yield the time zones that do not exist."""
     zones: list[tuple[KeyPath, str | None]] = [
         (("timezone",), config.timezone),
         *(
@@ -240,6 +249,7 @@ def check_zones(config: Config) -> Iterator[ValidationIssue]:
 
 
 def check_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of quiet hours."""
     for name, hours in quiet_hours.items():
         if not hours.days:
             yield ValidationIssue(
@@ -250,6 +260,7 @@ def check_quiet_hours(quiet_hours: Mapping[str, QuietHours]) -> Iterator[Validat
 
 
 def check_rule_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of a rule's quiet hours."""
     for number, name in enumerate(rule.quiet_hours):
         if name not in merged.quiet_hours:
             names = f"there are {', '.join(merged.quiet_hours)}" if merged.quiet_hours else "it has none"
@@ -263,7 +274,8 @@ def check_rule_quiet_hours(path: KeyPath, rule: Rule, merged: Config) -> Iterato
 
 
 def never_end(hours: Iterable[QuietHours]) -> bool:
-    """Of zones that do not exist nothing is said: they have their own mistake."""
+    """Return True if the quiet hours never end.
+    Hours with an unknown zone are left out, because the zone is a mistake of its own."""
     try:
         quiet_until(
             [
@@ -287,10 +299,11 @@ _FOR = {
     "tags": _OF_DAGS | _OF_ASSETS,
     "deployment": _OF_DAGS | _OF_ASSETS | {"component", "unreachable"},
 }
-"""Which watches have a use for a field: elsewhere it would narrow nothing, in silence."""
+"""The watches that use each field. In any other watch the field would silently narrow nothing."""
 
 
 def check_watches(watches: Sequence[Watch]) -> Iterator[ValidationIssue]:
+    """Yield the mistakes of watches."""
     first: dict[str, int] = {}
     for number, watch in enumerate(watches):
         path: KeyPath = ("watches", number)
@@ -312,15 +325,15 @@ MAX_RULES = 1000  # each event is compared with every one of them, in ingest's t
 KINDS = frozenset(
     ("opened", "failure", "follow_up", "reminder", "flapping", "recovered", "success", "notice", "digest")
 )
-"""Of notifications (docs/notifications.md)."""
+"""The kinds of notifications (docs/notifications.md)."""
 ANY_KIND = "default"
 RESERVED = "digest"
-"""The ledger's name of the rule by which what the budget had no room for is told."""
+"""The rule in the ledger for what the budget had no room for."""
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What is looked at: the file as it is, and as it holds together with the defaults."""
+    """The subject of a check: the file's rules, and the rules merged with the defaults."""
 
     config: Config
     merged: Config
@@ -330,8 +343,9 @@ class CheckContext:
 
 
 def mistakes_in(checking: CheckContext, left_out: Sequence[KeyPath] = ()) -> list[Mistake]:
-    """Every one, in the order of lines. `left_out`: fields that have a mistake of their own already; nothing
-    is said of them, or of what holds them."""
+    """Return every mistake, in the order of lines.
+    `left_out` holds fields with a mistake already. Further mistakes of these fields, or of what holds them,
+    are left out."""
     mistakes = [
         checking.source.mistake(found.path, found.message, found.show)
         for check in _CHECKS

@@ -27,12 +27,12 @@ LISTED_EVERY = timedelta(minutes=10)
 """The listing reads every asset event that Airflow keeps for the last of each asset, and changes with DAG
 files only."""
 ASKED_EVERY = timedelta(minutes=10)  # about one update and one DAG that waits for another asset
-MAX_ASKED = 20  # DAGs that are asked about at one look; two requests each
+MAX_ASKED = 20  # DAGs that are asked about at one look, with two requests each
 MAX_KEPT = 5_000  # answers remembered
 
 
 class ConsumerState(Enum):
-    """How it is with an asset's update and a DAG."""
+    """The state of an asset's update for one DAG."""
 
     CONSUMED = "consumed"
     WAITING = "waiting"
@@ -43,13 +43,15 @@ class ConsumerState(Enum):
 
 @dataclass(frozen=True)
 class ListedAsset:
+    """An asset of Airflow's list, with the DAGs that are scheduled on it."""
+
     asset_id: int
     dag_ids: tuple[str, ...]
 
 
 @dataclass
 class Consumers:
-    """Of one Airflow."""
+    """The consumers of one Airflow's asset updates."""
 
     api: AirflowApi
     _listed: dict[str, ListedAsset] = field(default_factory=dict)
@@ -58,7 +60,7 @@ class Consumers:
     _requests: int = 0
 
     async def look(self, now: datetime, uris: Collection[str]) -> Mapping[str, ListedAsset]:
-        """By URI. Raises AirflowError."""
+        """Return the listed assets by URI. Raises AirflowError."""
         self._requests = 0
         at = self._listed_at
         if at is None or not at <= now < at + LISTED_EVERY:
@@ -72,7 +74,8 @@ class Consumers:
     async def find_state(
         self, now: datetime, asset_event_id: int, asset_id: int, dag_id: str
     ) -> ConsumerState:
-        """How it is; `WAITING` too where enough was asked at this look. Raises AirflowError."""
+        """Return the state of an update for a DAG.
+        `WAITING` is returned too if enough was asked at this look. Raises AirflowError."""
         key = (asset_event_id, dag_id)
         at, answer = self._answers.get(key, (now, ConsumerState.WAITING))
         if answer is ConsumerState.CONSUMED or (key in self._answers and at <= now < at + ASKED_EVERY):
@@ -98,8 +101,8 @@ class Consumers:
 
 
 def is_met(condition: Mapping[str, Any], updated: Collection[int]) -> bool:
-    """Whether updates of these assets fulfil a DAG's condition. What is no asset (an alias, a reference) is
-    taken for one that waits: Airflow shows no id of it."""
+    """Return True if updates of these assets fulfil a DAG's condition.
+    An alias or reference in the condition counts as waiting, because Airflow shows no id of it."""
     if isinstance(parts := condition.get("all"), list):
         return all(is_met(part, updated) for part in parts)
     if isinstance(parts := condition.get("any"), list):
@@ -109,7 +112,7 @@ def is_met(condition: Mapping[str, Any], updated: Collection[int]) -> bool:
 
 
 def _read(row: dict[str, Any]) -> ListedAsset:
-    """`scheduled_dags`; to Airflow 3.0 `consuming_dags`."""
+    """Return the asset of a row. Its field is `scheduled_dags`, or `consuming_dags` up to Airflow 3.0."""
     dags = row.get("scheduled_dags", row.get("consuming_dags")) or []
     return ListedAsset(row["id"], tuple(str(dag["dag_id"]) for dag in dags))
 
@@ -121,7 +124,7 @@ STEP = 5_000  # of them in one transaction
 
 @dataclass(frozen=True)
 class Update:
-    """One update of an asset."""
+    """An update of an asset."""
 
     asset: WatchedAsset
     asset_event_id: int
@@ -131,6 +134,7 @@ class Update:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Update":
+        """Return the update of an event's data."""
         asset = data["asset"]
         return cls(
             WatchedAsset(asset["name"], asset["uri"], asset.get("group")),
@@ -142,25 +146,26 @@ class Update:
 
 @dataclass
 class AssetHistory:
-    """Of one asset."""
+    """The updates of one asset."""
 
     last: Update
     moments: deque[datetime] = field(default_factory=lambda: deque(maxlen=HISTORY + 1))
 
     def add(self, update: Update) -> None:
+        """Add an update."""
         self.moments.append(update.timestamp)
         if update.timestamp >= self.last.timestamp:
             self.last = update
 
     @property
     def intervals(self) -> list[timedelta]:
-        """From each update to the next, the latest first."""
+        """The time from each update to the next, the latest first."""
         moments = sorted(self.moments, reverse=True)
         return [later - earlier for later, earlier in pairwise(moments)]
 
 
 class Updates:
-    """Of the assets of one deployment, by URI."""
+    """The updates of one deployment's assets, by URI."""
 
     def __init__(self, deployment: str) -> None:
         self._filter = Filter.from_values(type=[UPDATED], deployment=[deployment])

@@ -32,8 +32,7 @@ STALE = "windsock.asset.stale"
 def find_stale(
     observation: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory]
 ) -> list[Finding]:
-    """The assets that are stale. Left out are those whose DAG, the one that updated it last, is paused or
-    gone."""
+    """Return the stale assets. Assets are left out if the DAG that updated them last is paused or gone."""
     found = []
     for uri, row in observation.assets.items():
         dag_id = row["source_dag_id"]
@@ -64,7 +63,7 @@ def _stale_finding(observation: Observation, watch: Watch, row: Row, bound: Boun
 
 
 def stale_no_more(observation: Observation, ended: OpenFinding) -> Event:
-    """The end of what was told: an update, or nobody watches it any more."""
+    """Return the end of a stale asset's finding: an update came, or the asset is no longer watched."""
     row = observation.assets.get(ended.subject) or {"uri": ended.subject, "name": ended.subject}
     since, updated_at = moment_in(ended.found), row.get("updated_at")
     if updated_at and updated_at > since:
@@ -78,6 +77,7 @@ def stale_no_more(observation: Observation, ended: OpenFinding) -> Event:
 
 
 def asset_of(row: Row) -> WatchedAsset:
+    """Return the asset of a row of the read model."""
     return WatchedAsset(row["name"], row["uri"], row.get("group"))
 
 
@@ -97,17 +97,19 @@ class Pair:
 
     @property
     def subject(self) -> str:
+        """The text that identifies the pair in findings."""
         return f"{self.dag_id} {self.update.asset.uri}"
 
     @property
     def after(self) -> timedelta:
+        """The time that the DAG has for a run."""
         return UNCONSUMED_AFTER if self.watch.after is None else self.watch.after
 
 
 async def find_unconsumed(
     observation: Observation, choice: WatchSelector, updates: Mapping[str, AssetHistory], consumers: Consumers
 ) -> list[Finding]:
-    """The updates that are not consumed. Raises AirflowError."""
+    """Return the updates that are not consumed. Raises AirflowError."""
     listed = await consumers.look(observation.now, updates)
     found = []
     for uri, asset in listed.items():
@@ -130,7 +132,7 @@ def _pair(
 
 async def _look_at(observation: Observation, pair: Pair, consumers: Consumers) -> Finding | None:
     finding = observation.open.get((UNCONSUMED, pair.subject))
-    if finding:  # a later update does not make the one that was told consumed; a run does
+    if finding:  # a later update does not make the reported one consumed, but a run does
         return None if ran_since(observation, pair.dag_id, finding.raised_at) else finding.still()
     update = pair.update
     is_late = observation.is_ripe(update.timestamp + pair.after, pair.after)
@@ -145,7 +147,7 @@ async def _look_at(observation: Observation, pair: Pair, consumers: Consumers) -
 
 
 def ran_since(observation: Observation, dag_id: str, moment: datetime) -> bool:
-    """Whether assets have begun a run of this DAG since then."""
+    """Return True if assets have begun a run of this DAG since then."""
     started_at = observation.run_starts.get((dag_id, BY_ASSET))
     active = [run.came for run in observation.active.runs_of(dag_id) if run.run_type == BY_ASSET]
     return any(came >= moment for came in (started_at, *active) if came)
@@ -164,12 +166,12 @@ def _unconsumed_finding(observation: Observation, pair: Pair) -> Finding:
 
 
 def uri_of(subject: str) -> str:
-    """No dag_id holds a space."""
+    """Return the URI in a pair's subject, which follows the first space. No dag_id holds a space."""
     return subject.partition(" ")[2]
 
 
 def build_consumed_event(observation: Observation, ended: OpenFinding) -> Event:
-    """The end of what was told: a run, or nobody watches it any more."""
+    """Return the end of an update's finding: a run came, or the asset is no longer watched."""
     dag_id, _, uri = ended.subject.partition(" ")
     number, _, updated_at = ended.found.partition(" ")
     if ran_since(observation, dag_id, ended.raised_at):

@@ -1,11 +1,10 @@
 """The watch of DAGs that Airflow paused itself, after `max_consecutive_failed_dag_runs` failed runs.
 
-No hook reports the pause. From then on the DAG makes no runs and every other watch ignores it, so nobody
-would notice.
+No hook reports the pause. From then on the DAG makes no runs and every other watch ignores it, so the pause
+would stay unnoticed.
 
 Airflow's audit log says who paused the DAG, if the monitor's user may read it (the role Viewer may not).
-Otherwise the pause is reported as likely, if as many of the last runs failed as the DAG's own limit says.
-"""
+Otherwise the pause is reported as likely, if as many of the last runs failed as the DAG's own limit says."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,14 +29,14 @@ SCHEDULER = "scheduler"
 
 @dataclass
 class AutoPaused:
-    """Of one Airflow."""
+    """The watch of one Airflow's DAGs that Airflow paused."""
 
     api: AirflowApi
     _judged: set[tuple[str, int]] = field(default_factory=set)
     """DAGs and their pauses that people made."""
 
     async def findings(self, observation: Observation, choice: WatchSelector) -> list[Finding]:
-        """The DAGs that are paused by Airflow, of those that were paused since the monitor knows them.
+        """Return the DAGs that Airflow paused, of those paused since the monitor knows them.
         Raises AirflowError."""
         found, requests = [], 0
         for dag_id, dag in observation.dags.items():
@@ -77,7 +76,8 @@ class AutoPaused:
 
 
 def _pause(dag: Row) -> int | None:
-    """Which of its pauses this is; None where it is not paused, or was so when it was first seen."""
+    """Return the number of the DAG's present pause.
+    None means that it is not paused, or was paused when first seen."""
     return dag["times_paused"] or None if dag["is_paused"] and not dag["is_stale"] else None
 
 
@@ -89,7 +89,7 @@ def _finding(observation: Observation, watch: Watch, dag_id: str, pause: int, ca
 
 
 def auto_paused_no_more(observation: Observation, ended: OpenFinding) -> Event:
-    """The end of what was told: it is unpaused, gone, or nobody watches it any more."""
+    """Return the event that ends the finding: the DAG is unpaused, gone, or no longer watched."""
     dag_id, context = ended.subject, WatchContext(observation.deployment, observation.now, None)
     if observation.dag_at_work(dag_id):
         what = f"{dag_id} is unpaused"

@@ -22,13 +22,15 @@ OUTAGE_AFTER = timedelta(minutes=5)  # where the watch names none: longer than a
 MAIL_SUBJECT = "mail"
 
 MailTrouble = Callable[[], Awaitable[ChannelOutage | None]]
-"""Since when no mail can be sent, and why; None where it can, as far as is known. Raises SQLAlchemyError."""
+"""A function that returns since when no mail can be sent, and why. None means that mail works, as far as is
+known. Raises SQLAlchemyError."""
 
 
 def unreachable(
     status: ReconcilerStatus, watch: Watch | None, finding: OpenFinding | None, now: datetime
 ) -> list[Finding]:
-    """Whether Airflow cannot be asked; what was told stands until it has answered again."""
+    """Return a finding if Airflow cannot be asked.
+    An open finding stands until Airflow has answered again."""
     since = status.silent_since
     if finding and (since or status.last_good is None):  # a restart begins to count anew, and nothing ended
         return [finding.still()]
@@ -44,6 +46,7 @@ def unreachable(
 
 
 def reachable_again(deployment: str, now: datetime, ended: OpenFinding) -> Event:
+    """Return the event that Airflow answers again."""
     return from_watches.reachable_again(WatchContext(deployment, now, None), moment_in(ended.found))
 
 
@@ -54,7 +57,7 @@ def mail_failing(
     deployment: str,
     now: datetime,
 ) -> list[Finding]:
-    """Whether no mail can be sent."""
+    """Return a finding if no mail can be sent."""
     if finding and trouble:
         return [finding.still()]
     if watch is None or trouble is None or now - trouble.since < _tolerance_of(watch):
@@ -68,6 +71,7 @@ def mail_failing(
 
 
 def mail_works_again(deployment: str, now: datetime, ended: OpenFinding) -> Event:
+    """Return the event that mail works again."""
     return from_watches.mail_works_again(WatchContext(deployment, now, None), moment_in(ended.found))
 
 
@@ -82,7 +86,8 @@ UNHEALTHY_AFTER = timedelta(
 
 
 class Components:
-    """Of one Airflow. It remembers since when one is unhealthy that has no heartbeat."""
+    """The watch of one Airflow's components.
+    For a component without a heartbeat it remembers since when it is unhealthy."""
 
     def __init__(self, api: AirflowApi) -> None:
         self._api = api
@@ -91,7 +96,7 @@ class Components:
     async def look(
         self, watch: Watch | None, findings: Mapping[Key, OpenFinding], now: datetime
     ) -> list[Finding]:
-        """Raises AirflowError."""
+        """Return the components that are unhealthy for too long. Raises AirflowError."""
         open_ = {finding.subject: finding for finding in findings.values() if finding.type == UNHEALTHY}
         if watch is None and not open_:
             return []
@@ -101,13 +106,14 @@ class Components:
             component.name: component.heartbeat or self._since.get(component.name, now) for component in wrong
         }
         self._since = since
-        # What Airflow does not tell of any more (its row was cleaned away) has not recovered.
+        # A component that Airflow no longer reports (its row was cleaned away) has not recovered.
         still = [finding.still() for name, finding in open_.items() if name not in found or name in since]
         new = [component for component in wrong if component.name not in open_]
         return still + _findings(self._api.deployment, new, since, watch, now)
 
 
 def build_recovered_event(deployment: str, now: datetime, ended: OpenFinding) -> Event:
+    """Return the event that a component is healthy again."""
     return from_watches.component_recovered(
         WatchContext(deployment, now, None), ended.subject, moment_in(ended.found)
     )

@@ -30,25 +30,26 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong now."""
+    """A fault that exists now."""
 
     type: str
     """The event's."""
     subject: str
-    """Which DAG, asset or part of the monitor: one finding of each type at a time."""
+    """The DAG, asset or part of the monitor. One finding of each type is open at a time."""
     found: str
-    """Which occurrence: another one is told anew."""
+    """The occurrence. Another occurrence is reported anew."""
     build: Callable[[], Event]
-    """Called only where it is told."""
+    """A function that builds the event. It is called only if the finding is reported."""
 
     @property
     def key(self) -> Key:
+        """The type and subject, of which one finding is open at a time."""
         return self.type, self.subject
 
 
 @dataclass(frozen=True)
 class OpenFinding:
-    """A finding that was told and is not over."""
+    """A finding that was reported and is not over."""
 
     type: str
     subject: str
@@ -57,10 +58,11 @@ class OpenFinding:
 
     @property
     def key(self) -> Key:
+        """The type and subject of the finding."""
         return self.type, self.subject
 
     def still(self) -> Finding:
-        """The same, at another look."""
+        """Return the same finding for another look."""
 
         def build() -> Event:
             raise AssertionError("what was reported is not reported again")
@@ -72,7 +74,7 @@ MAX_SUBJECT = 1_500  # characters, the column's
 
 
 def open_findings(connection: Connection, deployment: str) -> dict[Key, OpenFinding]:
-    """What is wrong and was told."""
+    """Return the findings that were reported and are not over."""
     query = select(watch_findings).where(
         watch_findings.c.deployment == deployment, watch_findings.c.ended_at.is_(None)
     )
@@ -93,7 +95,7 @@ def _places(deployment: str, keys: Collection[Key]) -> list[dict[str, object]]:
 
 
 def raise_all(connection: Connection, deployment: str, findings: Collection[Finding], now: datetime) -> None:
-    """Keep that these were told, in place of what was told before of the same subjects."""
+    """Store these findings as reported. They replace earlier findings of the same subjects."""
     if not findings:
         return
     connection.execute(delete(watch_findings).where(_HERE), _places(deployment, [f.key for f in findings]))
@@ -112,18 +114,18 @@ def end_all(connection: Connection, deployment: str, keys: Collection[Key], now:
 
 
 def forget(connection: Connection, before: datetime, after: statements.Key) -> SweepResult:
-    """Those that were over before a moment."""
+    """Delete findings that were over before a moment."""
     return statements.walk(connection, watch_findings, after, watch_findings.c.ended_at < before)
 
 
 logger = logging.getLogger(__name__)
 
 Over = Callable[[OpenFinding], Event | None]
-"""What is told when a finding is over; None: nothing."""
+"""A function that returns the event of a finding's end, or None for no event."""
 
 
 class FindingTracker:
-    """Of one deployment."""
+    """The open findings of one deployment."""
 
     def __init__(self, deployment: str, database: Database, ingest: Ingest, metrics: Metrics) -> None:
         self.deployment = deployment
@@ -131,17 +133,17 @@ class FindingTracker:
         self._ingest = ingest
         self._metrics = metrics
         self.open: dict[Key, OpenFinding] = {}
-        """What was told and is not over."""
+        """The findings that were reported and are not over."""
 
     async def load(self) -> None:
-        """Raises SQLAlchemyError."""
+        """Load the open findings. Raises SQLAlchemyError."""
         self.open = await self._database.read(lambda connection: open_findings(connection, self.deployment))
 
     async def settle(
         self, watch: str, kind: str, found: Sequence[Finding], over: Over, now: datetime
     ) -> None:
-        """Tell how what is found of this type differs from what is open. Raises IngestBusy,
-        SQLAlchemyError, EventError."""
+        """Report the new findings of this type, and the end of those that are over.
+        Raises IngestBusy, SQLAlchemyError and EventError."""
         findings = {finding.key: finding for finding in found if self._fits(finding)}
         new = [
             finding
@@ -153,7 +155,7 @@ class FindingTracker:
         ]
         events = [finding.build() for finding in new]
         for past in ended:
-            # Gone from what is open before the next is asked about: of two, the last tells.
+            # Removed from the open findings before the next is asked about: of two, the last reports.
             del self.open[past.key]
             if event := over(past):
                 events.append(event)
@@ -173,7 +175,7 @@ class FindingTracker:
     ) -> None:
         replaced = [self.open[finding.key] for finding in new if finding.key in self.open]
         for past in (*ended, *replaced):
-            # Of a run nothing is told when it is over: its incident ends with the finding.
+            # The end of a finding about a run is not reported: its incident ends with the finding.
             if event_id := from_watches.id_of(past.type, past.subject, past.found):
                 incident_transitions.close_found(connection, self.deployment, event_id, now)
         raise_all(connection, self.deployment, new, now)
@@ -191,5 +193,5 @@ class FindingTracker:
 
 
 def moment_in(text: str) -> datetime:
-    """What `stamp` wrote."""
+    """Return the moment that `stamp` wrote."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -62,7 +62,7 @@ class _Rows:
 
 
 class ObservationReader:
-    """Of one deployment. What runs began is read once and then only onward."""
+    """The reader of one deployment's observations. The starts of runs are read once, and then only onward."""
 
     def __init__(self, deployment: str, database: Database) -> None:
         self._deployment = deployment
@@ -75,8 +75,9 @@ class ObservationReader:
     async def look(
         self, status: ReconcilerStatus, open_: dict[Key, OpenFinding], now: datetime
     ) -> Observation | None:
-        """None where the present is not known: Airflow does not answer, or the log is behind. `open_` is not
-        copied: what is settled meanwhile shows. Raises SQLAlchemyError."""
+        """Return the observation, or None if the present is unknown.
+        Then Airflow does not answer, or the log is behind. `open_` is not copied, so findings that are
+        settled meanwhile show. Raises SQLAlchemyError."""
         mark = status.marks.get(RUNS)
         window = await self._attend(mark, now)
         if window is None or mark is None:
@@ -125,14 +126,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WatchedAirflow:
-    """One Airflow, and how its comparison with the log stands."""
+    """An Airflow and the status of its comparison with the log."""
 
     api: AirflowApi
     status: Callable[[], Awaitable[ReconcilerStatus]]
 
 
 class AirflowLook:
-    """Of one Airflow. It remembers what it need not read again."""
+    """The look of all watches at one Airflow. It remembers what it need not read again."""
 
     def __init__(self, watched: WatchedAirflow, database: Database, ingest: Ingest, metrics: Metrics) -> None:
         self.deployment = watched.api.deployment
@@ -147,7 +148,8 @@ class AirflowLook:
         self._messages: dict[str, str] = {}
 
     async def look(self, watches: Sequence[Watch], now: datetime) -> str:
-        """Answers how it went, for the metrics. Raises what the database and the ingest raise."""
+        """Look once and return the result for the metrics.
+        Raises the errors of the database and of the ingest."""
         await self.account.load()
         status = await self._watched.status()
         await self._look_whether_it_answers(status, watches, now)
@@ -170,7 +172,7 @@ class AirflowLook:
         await self.account.settle("unreachable", UNREACHABLE, found, over, now)
 
     async def _look_at_components(self, watches: Sequence[Watch], now: datetime) -> bool:
-        """Return True if Airflow could say how they are. No answer is none: what was told stands."""
+        """Return True if Airflow reported its components' state. Without an answer, open findings stand."""
         watch = WatchSelector(watches, "component", self.deployment).find_global()
         try:
             found = await self._components.look(watch, self.account.open, now)
@@ -185,8 +187,8 @@ class AirflowLook:
     async def _able(
         self, observation: Observation, watches: Sequence[Watch]
     ) -> list[tuple[WatchKind, Observation]]:
-        """The kinds that can look, each with what it sees. Airflow is asked which runs there are where any
-        watch wants to know."""
+        """Return the kinds that can look, each with its observation.
+        Airflow is asked for its active runs if any watch needs them."""
         asking = [
             kind for kind in self._kinds if kind.asks and WatchSelector(watches, kind.name, self.deployment)
         ]
@@ -201,7 +203,7 @@ class AirflowLook:
         return [(kind, seen) for kind in self._kinds]
 
     async def _attempt(self, kind: WatchKind, observation: Observation, watches: Sequence[Watch]) -> bool:
-        """Whether it could look."""
+        """Return True if this kind could look."""
         choice = WatchSelector(watches, kind.name, self.deployment)
         try:
             found = await kind.look(observation, choice) if choice else ()
@@ -218,7 +220,7 @@ class AirflowLook:
         return False
 
     def _report_failure(self, part: str, names: Sequence[str], error: WindsockError) -> None:
-        """Said once for as long as it is the same, and counted each time."""
+        """Count a failure each time, and log it once for as long as it is the same."""
         for name in names:
             self._metrics.watch_errors.labels(self.deployment, name).inc()
         if self._messages.get(part) != str(error):
@@ -228,12 +230,16 @@ class AirflowLook:
 
 LOOK_SECONDS = 60.0  # a minute more or less means nothing where minutes are tolerated
 POLLS_A_LOOK = 4
-"""Whoever has Airflow compared with the log more often than usual has it watched more often, too."""
+"""The number of comparisons between two looks. Airflow is watched more often if it is compared with the log
+more often."""
 
 
 class Watches:
-    """`run()` is its background task. `watches` is asked at each look, so that a changed file counts. `mail`:
-    since when no mail can be sent, and why; it is told as of the first Airflow."""
+    """The watches.
+    `run()` is their background task.
+
+    `watches` is called at each look, so that a changed file counts. `mail` says since when no mail can be
+    sent, and why. Failing mail is reported as the first Airflow's."""
 
     def __init__(
         self,
@@ -260,7 +266,7 @@ class Watches:
             await self.look()
 
     async def look(self) -> None:
-        """One round: every Airflow, and the mail server."""
+        """Make one round: every Airflow, and the mail server."""
         watches = self._watches()
         for number, airflow_look in enumerate(self._looks):
             try:

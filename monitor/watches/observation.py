@@ -1,8 +1,7 @@
 """The observation of an Airflow that all watches share, and the time that it covers without a gap.
 
 `ObservationWindow` says since when the monitor has observed an Airflow without a gap. A watch reports that
-something did not happen, which nobody can say of a time without observation.
-"""
+something did not happen, which cannot be known of a time without observation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,19 +17,21 @@ from monitor.watches.active_runs import ActiveRuns
 from monitor.watches.findings import Key, OpenFinding
 
 SETTLING = timedelta(minutes=15)
-"""How long an Airflow that is back, or a monitor, is given to work off what has waited, before anything that
-went wrong meanwhile is told. Less where less is tolerated."""
+"""The time for an Airflow that is back, or a monitor, to work off what has waited. Problems from that time
+are reported only afterwards. The time is shorter if a watch tolerates less."""
 
 RunStarts = Mapping[tuple[str, str], datetime]
-"""When the last run of a DAG and of a type came to be, by both."""
+"""The creation of the last run of each DAG and type, by both."""
 
 
 @dataclass(frozen=True)
 class Observation:
+    """The observation of one Airflow at one look."""
+
     deployment: str
     now: datetime
     origin: datetime
-    """What went wrong before this is told to nobody (monitor/event_log/deployments.py)."""
+    """The moment before which problems are not reported (monitor/event_log/deployments.py)."""
     since: datetime
     """Seen without a gap since then."""
     upto: datetime
@@ -42,26 +43,29 @@ class Observation:
     open: Mapping[Key, OpenFinding] = field(default_factory=dict)
 
     def is_ripe(self, went_wrong: datetime, tolerated: timedelta) -> bool:
-        """Whether what went wrong at this moment is to be told: it is not of the past before the first start,
-        the log reaches so far, and after a gap there was time enough to work it off."""
+        """Return True if a problem that started at `went_wrong` may be reported.
+        The start has to be after the first start of the monitor and covered by the log. After a gap, enough
+        time has to have passed to catch up."""
         settled = self.since + min(tolerated, SETTLING)
         return self.origin <= went_wrong <= min(self.now, self.upto) and settled <= self.now
 
     def watch_context(self, watch: Watch) -> WatchContext:
+        """Return the values that an event of this watch carries."""
         return WatchContext(self.deployment, self.now, watch.name)
 
     def dag_at_work(self, dag_id: str | None) -> Row | None:
-        """A DAG that Airflow schedules; None where it is paused, gone, or not known."""
+        """Return a DAG that Airflow schedules, or None if the DAG is paused, gone or unknown."""
         dag = self.dags.get(dag_id) if dag_id else None
         return None if dag is None or dag["is_paused"] or dag["is_stale"] else dag
 
     def open_found(self, kind: str, subject: str) -> str | None:
-        """Which occurrence was told of and is not over."""
+        """Return the occurrence that was reported and is not over."""
         finding = self.open.get((kind, subject))
         return finding.found if finding else None
 
 
 def tags_of(dag: Row | None) -> Sequence[str]:
+    """Return the DAG's tags."""
     return (dag or {}).get("tags") or ()
 
 
@@ -75,17 +79,20 @@ SINCE, UNTIL = "watched_since", "watched_until"
 
 @dataclass(frozen=True)
 class ObservationWindow:
+    """The time that an Airflow was observed without a gap."""
+
     since: datetime
     until: datetime
 
 
 def load(connection: Connection, deployment: str) -> ObservationWindow | None:
-    """As the last process left it."""
+    """Load the window as the last process left it."""
     marks = status.load_watermarks(connection, deployment)
     return ObservationWindow(marks[SINCE], marks[UNTIL]) if SINCE in marks and UNTIL in marks else None
 
 
 def save(connection: Connection, deployment: str, window: ObservationWindow) -> None:
+    """Save the window for the next process."""
     marks = {SINCE: window.since, UNTIL: window.until}
     status.save_watermarks(connection, deployment, marks, window.until)
 
@@ -93,7 +100,8 @@ def save(connection: Connection, deployment: str, window: ObservationWindow) -> 
 def extend_window(
     before: ObservationWindow | None, mark: datetime | None, now: datetime
 ) -> ObservationWindow | None:
-    """What it is at this look; None where Airflow's present is not known. `mark`: up to when it is."""
+    """Return the window at this look, or None if Airflow's present is unknown.
+    `mark` is the moment up to which Airflow is known."""
     if mark is None or now - mark > GAP:
         return None
     if before is None or not timedelta(0) <= now - before.until <= GAP:

@@ -49,16 +49,19 @@ ASSETS = (STALE, UNCONSUMED)
 
 @dataclass(frozen=True)
 class WatchKind:
+    """A kind of watch."""
+
     name: str
-    """As in the rules file."""
+    """The name as in the rules file."""
     type: str
     """The event's."""
     look: Callable[[Observation, WatchSelector], Awaitable[Sequence[Finding]]]
     """Raises AirflowError, SQLAlchemyError."""
     asks: bool = True
-    """Whether it needs to know which runs are queued and running."""
+    """True if the watch needs to know which runs are queued and running."""
     over: Callable[[Observation, OpenFinding], Event | None] = lambda _observation, _ended: None
-    """What is told when a finding is over. Of runs nothing: the run itself is told."""
+    """A function that returns the event of a finding's end. Findings about runs have none, because the run
+    itself is reported."""
 
 
 def build_watch_kinds(api: AirflowApi, database: Database, updates: Updates) -> list[WatchKind]:
@@ -103,7 +106,8 @@ def _lengths(connection: Connection, deployment: str, dag_ids: Sequence[str]) ->
 def _unless_another(
     over: Callable[[Observation, OpenFinding], Event],
 ) -> Callable[[Observation, OpenFinding], Event | None]:
-    """An asset has recovered when nothing at all is wrong with it any more."""
+    """Return `over` unless another finding about the asset is open.
+    An asset has recovered when nothing at all is wrong with it."""
 
     def build_event(observation: Observation, ended: OpenFinding) -> Event | None:
         other_findings = (

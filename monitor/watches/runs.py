@@ -15,12 +15,11 @@ finding.
 
 `find_stuck` finds runs that go on for longer than they may, or than is usual in the DAG's own history. A DAG
 with too few good runs has a bound of its own (`without_history`). Without it, a run that hangs in a new DAG
-would be reported to nobody.
+would not be reported.
 
 `HumanWaits` measures how long a run waited for a person's answer (human in the loop, Airflow 3.1 and newer).
 That time does not count for `find_stuck`. The task is `deferred` before 3.3 and `awaiting_input` from then
-on. A task is deferred for other reasons too, so Airflow's listing of the questions decides.
-"""
+on. A task is deferred for other reasons too, so Airflow's listing of the questions decides."""
 
 import logging
 import re
@@ -48,7 +47,7 @@ LATE_AFTER = timedelta(minutes=15)  # where the watch names none: a healthy sche
 
 
 def find_late(observation: Observation, choice: WatchSelector) -> list[Finding]:
-    """The run of each DAG that is late: the one that was told, or the one that waits longest."""
+    """Return each DAG's late run: the one that was reported, or the one that waits longest."""
     found = []
     for dag_id, runs in observation.active.queued.items():
         dag = observation.dag_at_work(dag_id)
@@ -102,7 +101,7 @@ class _Due:
     expected: datetime
     """The first moment of the schedule that had none: its name."""
     since: datetime
-    """Since when it is waited for."""
+    """The moment since which the run is waited for."""
     listed: datetime
     """`next_run_after` as it was at the last look."""
     is_answered: bool = False
@@ -110,7 +109,8 @@ class _Due:
 
     @classmethod
     def new(cls, observation: Observation, dag_id: str, dag: Row) -> "_Due":
-        """`seen_at`: what is new, unpaused or scheduled otherwise is waited for from then on."""
+        """Return a DAG's due run.
+        The wait for what is new, unpaused or scheduled otherwise begins at `seen_at`."""
         reported = observation.open_found(MISSING, dag_id)
         expected = moment_in(reported) if reported else dag["next_run_after"]
         return cls(expected, max(expected, dag["seen_at"] or expected), dag["next_run_after"])
@@ -142,13 +142,13 @@ class _Due:
 
 
 class Missing:
-    """Of one deployment; it remembers since when runs are due."""
+    """The watch of missing runs of one deployment. It remembers since when runs are due."""
 
     def __init__(self) -> None:
         self._due: dict[str, _Due] = {}
 
     def findings(self, observation: Observation, choice: WatchSelector) -> list[Finding]:
-        """The DAGs whose run is missing."""
+        """Return the DAGs whose run is missing."""
         due_runs, found = {}, []
         for dag_id, dag in observation.dags.items():
             watch = choice.find_for_dag(dag_id, tags_of(dag)) if observation.dag_at_work(dag_id) else None
@@ -181,9 +181,9 @@ def _missing_finding(
 
 STUCK = "windsock.run.stuck"
 DurationHistory = Mapping[str, Sequence[timedelta]]
-"""How long the last successful runs of a DAG took, the latest first, of those that are in question."""
+"""The durations of the last successful runs of the DAGs in question, the latest first."""
 WaitTimes = Mapping[str, timedelta | None]
-"""By a run's key, for how long it waited for a person; None: that is not known yet."""
+"""The time that each run, by its key, waited for a person. None means that it is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,12 @@ class LongRun:
 
     @property
     def key(self) -> str:
+        """The key of the run's occurrence."""
         return run_key(self.run.dag_id, self.run.run_id, self.start, None)
 
 
 def list_dags_in_question(observation: Observation, choice: WatchSelector) -> list[str]:
-    """The DAGs whose history is needed: those with a run that is longer than the floor."""
+    """Return the DAGs whose history is needed: those with a run that is longer than the floor."""
     return [
         dag_id
         for dag_id, runs in observation.active.running.items()
@@ -213,7 +214,8 @@ def list_dags_in_question(observation: Observation, choice: WatchSelector) -> li
 
 
 def long_runs(observation: Observation, choice: WatchSelector, history: DurationHistory) -> list[LongRun]:
-    """Every run that is longer than its bound: those that were told, then the others, the longest first."""
+    """Return every run that is longer than its bound.
+    Those that were reported come first, then the longest first."""
     found: list[LongRun] = []
     for dag_id, runs in observation.active.running.items():
         watch = _watch(observation, choice, dag_id)
@@ -223,7 +225,7 @@ def long_runs(observation: Observation, choice: WatchSelector, history: Duration
 
 
 def find_stuck(observation: Observation, runs: Sequence[LongRun], waited: WaitTimes) -> list[Finding]:
-    """The run of each DAG that is stuck: the one that was told, or else the first that is."""
+    """Return each DAG's stuck run: the one that was reported, or else the first in order."""
     found: dict[str, Finding] = {}
     for long_run in runs:
         away = timedelta(0) if long_run.is_reported else waited.get(long_run.key)
@@ -275,21 +277,21 @@ def _stuck_finding(observation: Observation, long_run: LongRun) -> Finding:
 
 
 FIRST_VERSION = (3, 1)
-MAX_ASKED = 20  # runs at one look, a request each; the others are not stuck before they were asked about
+MAX_ASKED = 20  # runs at one look, a request each. The others are not stuck before they were asked about
 TASK_ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 logger = logging.getLogger(__name__)
 
 
 class HumanWaits:
-    """Of one Airflow."""
+    """The time that runs of one Airflow waited for people."""
 
     def __init__(self, api: AirflowApi) -> None:
         self._api = api
         self._is_refused = False
 
     async def measure(self, runs: Sequence[LongRun], now: datetime) -> WaitTimes:
-        """Of each of these runs. Raises AirflowError."""
+        """Return the time that each of these runs waited. Raises AirflowError."""
         new = [long_run for long_run in runs if not long_run.is_reported]
         if not new or not await self._has_questions():
             return {long_run.key: timedelta(0) for long_run in new}
@@ -320,7 +322,7 @@ class HumanWaits:
 
 
 def _spans(rows: Sequence[ApiRow], start: datetime, now: datetime) -> list[tuple[datetime, datetime]]:
-    """From when to when each question was open."""
+    """Return the time span in which each question was open."""
     spans = []
     for row in rows:
         try:
@@ -337,7 +339,7 @@ def _spans(rows: Sequence[ApiRow], start: datetime, now: datetime) -> list[tuple
 
 
 def _together(spans: Iterable[tuple[datetime, datetime]]) -> timedelta:
-    """How long any of them was open."""
+    """Return how long at least one of the spans was open."""
     total, upto = timedelta(0), None
     for begin, end in sorted(spans):
         new_begin = begin if upto is None else max(begin, upto)

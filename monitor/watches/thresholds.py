@@ -24,7 +24,7 @@ from monitor.rules.model import Watch
 
 
 class WatchSelector:
-    """Of one kind of watch, for one deployment."""
+    """The choice among the watches of one kind for one deployment."""
 
     def __init__(self, watches: Sequence[Watch], kind: str, deployment: str) -> None:
         some = [
@@ -35,15 +35,16 @@ class WatchSelector:
         self._watches = sorted(some, key=lambda watch: not watch.is_for_some)  # stable: else in their order
 
     def __bool__(self) -> bool:
-        """Whether anything is watched at all."""
+        """Return True if anything is watched at all."""
         return any(not watch.off for watch in self._watches)
 
     def find_for_dag(self, dag_id: str, tags: Sequence[str]) -> Watch | None:
-        """None where nothing watches this DAG."""
+        """Return the watch of this DAG, or None."""
         return _first(watch for watch in self._watches if _takes_dag(watch, dag_id, tags))
 
     def find_for_asset(self, name: str, uri: str, dag_id: str | None, tags: Sequence[str]) -> Watch | None:
-        """`dag_id`: the DAG that the asset belongs to, for this kind of watch."""
+        """Return the watch of this asset, or None.
+        `dag_id` is the DAG that the asset belongs to for this kind of watch."""
         return _first(
             watch
             for watch in self._watches
@@ -52,7 +53,7 @@ class WatchSelector:
         )
 
     def find_global(self) -> Watch | None:
-        """Of what belongs to no DAG."""
+        """Return the watch of what belongs to no DAG, or None."""
         return _first(iter(self._watches))
 
 
@@ -75,7 +76,7 @@ RARE = 20  # one in so many is usual
 
 
 def unusual_after(lengths: Sequence[timedelta], floor: timedelta, spreads: float) -> Bound | None:
-    """From how long on it is unusual; None where too little is known."""
+    """Return the bound from which a duration is unusual, or None if too little is known."""
     values = [length.total_seconds() for length in lengths[:HISTORY] if length >= timedelta(0)]
     if len(values) < ENOUGH:
         return None

@@ -36,7 +36,7 @@ from monitor.event_log.projections.assets import AssetName
 from monitor.event_log.projections.runs import RunName
 
 LINES = 100  # of a log's end: where it broke, and what led there
-ASK_SECONDS = 15.0  # somebody waits for it
+ASK_SECONDS = 15.0  # a person waits for it
 OPEN_AT_ONCE = 4  # questions of all readers: Airflow has its own work to do
 CONF_LENGTH = 4_000  # characters
 NOTE_LENGTH = 2_000
@@ -47,12 +47,13 @@ logger = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
-    """Airflow does not say: the message says why, for people."""
+    """No answer from Airflow. The message says why, for people."""
 
 
 @dataclass(frozen=True)
 class Details:
-    """What Airflow adds to the run's row in the projection. None: it has none, or does not say."""
+    """The facts that Airflow adds to the run's row in the projection.
+    None means that it has none, or does not say."""
 
     version: str | None
     bundle_version: str | None
@@ -67,13 +68,13 @@ class Details:
 
 @dataclass(frozen=True)
 class AskedAirflow:
-    """Every Airflow, by its deployment's name."""
+    """The reader of every Airflow, by its deployment's name."""
 
     airflows: Mapping[str, AirflowReader]
     _open: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OPEN_AT_ONCE))
 
     async def log_end(self, name: RunName, task_id: str, map_index: int, try_number: int) -> list[str]:
-        """The last LINES of a try's log, the oldest first. Raises NoAnswer."""
+        """Return the last LINES of a try's log, the oldest first. Raises NoAnswer."""
 
         async def ask(airflow: AirflowReader) -> list[str]:
             where = (name.dag_id, name.run_id, task_id, map_index, try_number)
@@ -83,7 +84,8 @@ class AskedAirflow:
         return [mask_secrets(line) for line in lines]
 
     async def details(self, name: RunName, until: datetime | None) -> Details:
-        """What is known of a run, beside the last good one that began before `until`. Raises NoAnswer."""
+        """Return what Airflow knows of a run, and the last successful run that began before `until`.
+        Raises NoAnswer."""
 
         async def ask(airflow: AirflowReader) -> tuple[RunDetails, str | None, list[RunDetails]]:
             row = await airflow.dag_run(name.dag_id, name.run_id)
@@ -136,18 +138,20 @@ KEPT = timedelta(minutes=5)  # it changes with DAG files only
 FAILED_KEPT = timedelta(seconds=30)  # so that an Airflow that is away is not asked by each refresh of a page
 WAIT_SECONDS = 1.5  # a page's patience
 MAX_KEPT = 1_000  # answers remembered
-MAX_ASKING = 20  # questions under way; beyond it nobody is asked, and the page says so
+MAX_ASKING = 20  # questions under way: beyond them Airflow is not asked, and the page says so
 
 
 class AssetsApi(Protocol):
+    """The part of Airflow's API that lineage needs."""
+
     async def asset(self, uri: str) -> dict[str, Any] | None:
-        """Raises AirflowError."""
+        """Return the asset. Raises AirflowError."""
         ...
 
 
 @dataclass(frozen=True)
 class AssetLineage:
-    """What Airflow said of an asset."""
+    """The neighbors of an asset in Airflow: the tasks and DAGs that make and use it."""
 
     makers: tuple[tuple[str, str], ...] = ()
     """(dag_id, task_id) of the tasks that have it as an outlet."""
@@ -156,7 +160,7 @@ class AssetLineage:
     readers: tuple[tuple[str, str], ...] = ()
     """The tasks that have it as an inlet."""
     problem: str | None = None
-    """Why nothing is known."""
+    """The reason why nothing is known."""
 
 
 NOT_ASKED = AssetLineage(problem="no Airflow is configured for this deployment")
@@ -166,7 +170,7 @@ NOT_NAMED = AssetLineage(problem="no DAG in Airflow names this asset at the mome
 
 @dataclass
 class Lineage:
-    """Of every Airflow, by deployment."""
+    """The lineage of every Airflow's assets, by deployment."""
 
     apis: Mapping[str, AssetsApi]
     clock: Clock
@@ -174,7 +178,7 @@ class Lineage:
     _asking: dict[AssetName, "asyncio.Task[AssetLineage]"] = field(default_factory=dict)
 
     async def get(self, name: AssetName) -> AssetLineage:
-        """What is known within a moment."""
+        """Return what is known of an asset within a moment."""
         if name.deployment not in self.apis:
             return NOT_ASKED
         if name in self._answers:
@@ -210,7 +214,7 @@ class Lineage:
 
 
 def _read(row: Mapping[str, Any]) -> AssetLineage:
-    """`scheduled_dags`: to Airflow 3.0 `consuming_dags`."""
+    """Return the lineage of a row. Its field is `scheduled_dags`, or `consuming_dags` up to Airflow 3.0."""
     scheduled = row.get("scheduled_dags", row.get("consuming_dags")) or ()
     return AssetLineage(
         _tasks(row.get("producing_tasks")),

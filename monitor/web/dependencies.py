@@ -30,13 +30,15 @@ class SignInNeeded(Exception):
 
 
 def address_of(request: Request) -> str:
+    """Return the client's address."""
     return request.client.host if request.client else "unknown"
 
 
 def bearer_of(request: Request) -> str | None:
-    """The bearer token that was sent (RFC 6750 section 2.1): in the header, never in an address.
+    """Return the bearer token of the header (RFC 6750 section 2.1).
+    A token in an address is never read.
 
-    Raises NotSignedIn where it is none by its form: it is handed on in a header, which takes no other.
+    Raises NotSignedIn if its form is wrong, because it is handed on in a header, which takes no other form.
     """
     authorization = request.headers.get("authorization", "")
     if not authorization.lower().startswith(BEARER):
@@ -48,7 +50,8 @@ def bearer_of(request: Request) -> str | None:
 
 
 async def identify(request: Request, services: ServicesDep) -> Principal:
-    """Who asks, and may: to read, or to do something. Raises NotSignedIn; 403, 429 and 503 as HTTP errors."""
+    """Return the principal, if it may do what the method asks for.
+    Raises NotSignedIn, and 403, 429 and 503 as HTTP errors."""
     try:
         principal = await _who(request, services)
         request.state.whose = principal.whose  # whose share of the database's threads the request takes
@@ -69,7 +72,7 @@ async def identify(request: Request, services: ServicesDep) -> Principal:
 async def _who(request: Request, services: Services) -> Principal:
     authenticator, bearer = services.authenticator, bearer_of(request)
     if authenticator.open and not (bearer and bearer.startswith(PREFIX)):
-        return Principal()  # a token that is sent counts even so: what works here works where people sign in
+        return Principal()  # a token that is sent counts even so: what works without sign-in works with it
     if bearer is not None:
         return await authenticator.bearer_reader(bearer, address_of(request))
     return await authenticator.session_reader(request.cookies.get(COOKIE, ""))
@@ -94,7 +97,7 @@ async def _page_reader(request: Request, services: ServicesDep) -> Principal:
 async def _anyone(request: Request, services: ServicesDep) -> Principal | None:
     try:
         return await identify(request, services)
-    except (NotSignedIn, HTTPException, SQLAlchemyError):  # nobody is known while the database is away
+    except (NotSignedIn, HTTPException, SQLAlchemyError):  # no user is known while the database is away
         return None
 
 
@@ -109,7 +112,7 @@ async def _any_page_reader(request: Request, services: ServicesDep) -> Principal
 
 
 async def find_principal(request: Request) -> Principal | None:
-    """The reader of an error's page, or None. Raises nothing."""
+    """Return the reader of an error's page, or None. Raises nothing."""
     try:
         return await _any_page_reader(request, await get_services(request))
     except Overloaded:
@@ -129,8 +132,7 @@ OptionalPagePrincipal = Annotated[Principal | None, Depends(_any_page_reader)]
 async def require_csrf(request: Request, principal: Principal) -> None:
     """Refuse an effect that a foreign page may have asked for (403).
 
-    A bearer token is never sent unasked; a cookie is, so a session has to send its token back too.
-    """
+    A bearer token is never sent unasked. A cookie is, so a session has to send its token back too."""
     if principal.csrf is None:
         return
     token = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
@@ -139,11 +141,11 @@ async def require_csrf(request: Request, principal: Principal) -> None:
 
 
 async def refresh_permissions(principal: Principal) -> AllowedDags:
-    """Return what the reader may read. Airflow is asked anew about a reader of everything: what such a reader
-    does (a token for everything, a silence of a whole Airflow) lasts longer than a remembered right.
+    """Return what the reader may read.
+    Airflow is asked anew about a reader of everything. What such a reader makes (a token for everything, a
+    silence of a whole Airflow) lasts longer than a remembered right.
 
-    Raises 503 if Airflow cannot be asked, 401 if the session has ended.
-    """
+    Raises 503 if Airflow cannot be asked, and 401 if the session has ended."""
     if principal.allowed_dags is not None or principal.token is not None:
         return principal.allowed_dags
     try:

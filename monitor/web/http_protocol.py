@@ -6,10 +6,9 @@ a head without a limit, and waits forever for the head's end and for a client th
 could take all memory, and a thousand half requests every file descriptor. The bounds are in the protocol,
 because only the protocol sees bytes before a request exists and after its answer is made.
 
-`BodyLimitMiddleware` bounds the request bodies that this process holds in all. A signature is checked over
-a whole body, so a sender fills memory before anything is known about it. Each body has a bound of its own
-(web/api/ingest.py, security.py); the middleware bounds their sum.
-"""
+`BodyLimitMiddleware` bounds the request bodies that this process holds in all. A signature is checked over a
+whole body, so a sender fills memory before anything is known about it. Each body has a bound of its own
+(web/api/ingest.py, security.py). The middleware bounds their sum."""
 
 import asyncio
 import json
@@ -31,14 +30,14 @@ from monitor.web.problems import BY_STATUS, CONTENT_TYPE, NOT_HTTP
 from monitor.web.security import HEADERS
 
 MAX_TARGET = 8 * 1024  # bytes of a request's address: RFC 9112, 3 asks for 8,000 at least
-MAX_HEAD = 32 * 1024  # bytes of request line and headers; also of what follows a chunked body
-MAX_HEADERS = 100  # as Apache's default; libraries look through all of them for each one that they want
+MAX_HEAD = 32 * 1024  # bytes of request line and headers, also of what follows a chunked body
+MAX_HEADERS = 100  # as Apache's default: libraries look through all of them for each one that they want
 MAX_HEADER = 8 * 1024  # bytes of one header, as nginx's and Apache's defaults: values are parsed by libraries
 HEAD_SECONDS = 10.0  # from a connection's opening, or a request's first byte, to the end of its head
 BODY_SECONDS = 60.0  # for a whole body: the largest, 4 MiB, needs 70 kB/s
 WRITE_SECONDS = 60.0  # for a client to take what is written at once: as slow as a body may be
 MAX_UNREAD = 256 * 1024 * 1024  # bytes of answers, of all connections, that wait for clients to read
-MAX_PIPELINED = 16  # requests that wait behind one of the same connection; browsers and the plugin send none
+MAX_PIPELINED = 16  # requests that wait behind one of the same connection: browsers and the plugin send none
 IDLE_SECONDS = (
     5  # between two requests of one connection: browsers and the plugin connect anew in milliseconds
 )
@@ -52,7 +51,7 @@ REFUSALS = {
 
 
 class _Refused(Exception):
-    """The request breaks a bound; `status` says which."""
+    """The request breaks a bound, which `status` names."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -60,15 +59,15 @@ class _Refused(Exception):
 
 
 class _TooManyPipelined(Exception):
-    """More requests wait on this connection than may. An answer would be taken for that of the first."""
+    """Too many requests wait on this connection. An answer would be taken for that of the first."""
 
 
 class ConnectionLimit:
-    """Bounds all connections of a server together: how many are open, and how much of answers is not read.
+    """The bound on all connections of a server together: their number, and the unread bytes of answers.
 
-    Beyond either, the connection that has waited longest for its client gives way: one that is idle, one that
-    sends half a request, one that does not read its answer. A newcomer is refused only when none waits.
-    """
+    Beyond either, the connection that has waited longest for its client gives way: an idle one, one that
+    sends half a request, or one that does not read its answer. A newcomer is refused only if no connection
+    waits."""
 
     def __init__(self, most: int, metrics: Metrics, most_unread: int = MAX_UNREAD) -> None:
         self.most = most
@@ -79,7 +78,7 @@ class ConnectionLimit:
         self._unread_in_all = 0
 
     def admit(self, open_connections: int) -> bool:
-        """Return True if one more connection may stay; `open_connections` includes it."""
+        """Return True if one more connection may stay. `open_connections` includes it."""
         if open_connections <= self.most:
             return True
         if not self._waiting:
@@ -88,23 +87,27 @@ class ConnectionLimit:
         return True
 
     def add_waiting(self, protocol: "BoundedHttpProtocol") -> None:
+        """Record that the connection waits for its client."""
         self._waiting.setdefault(protocol)
 
     def remove_waiting(self, protocol: "BoundedHttpProtocol") -> None:
+        """Record that the connection no longer waits."""
         self._waiting.pop(protocol, None)
 
     def add_unread(self, protocol: "BoundedHttpProtocol", size: int) -> None:
+        """Record how much of an answer the client has not read, and cut the oldest if that is too much."""
         self._unread[protocol] = size
         self._unread_in_all += size
         while self._unread_in_all > self._most_unread:
             next(iter(self._unread)).cut("unread")
 
     def remove_unread(self, protocol: "BoundedHttpProtocol") -> None:
+        """Record that the client has read everything."""
         self._unread_in_all -= self._unread.pop(protocol, 0)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol, with this module's bounds."""
+    """The httptools protocol of uvicorn, with this module's bounds."""
 
     def __init__(
         self,
@@ -131,6 +134,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Accept the connection, or refuse it if too many are open."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # or what is unread of small answers would have no bound
         if self._limit.admit(len(self.connections)):
@@ -139,10 +143,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(503, "connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop every wait for the lost connection."""
         self._stop_all_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse what came, within the bounds."""
         if self._refused:
             return  # closed, but for what the transport still has to write
         self._end_idleness()
@@ -160,6 +166,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._refuse(431, "head")
 
     def on_message_begin(self) -> None:
+        """Begin a request, unless too many wait on this connection."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _TooManyPipelined
         self._head_size, self._in_head = 0, True
@@ -168,12 +175,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
+        """Count the target, and refuse one that is too long."""
         self._count(len(url))
         if self._head_size > MAX_TARGET:
             raise _Refused(414)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header, and refuse too many or too long ones."""
         size = len(name) + len(value)
         self._count(size)
         if not self._in_head:
@@ -183,16 +192,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """Wait for the body from now on."""
         self._unparsed, self._in_head = 0, False
         self._stop_waiting()
         self._wait("body_seconds", self._body_seconds)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
         self._unparsed = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """End the wait for the request."""
         self._unparsed = 0
         self._stop_waiting()
         super().on_message_complete()
@@ -200,6 +212,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._wait_for_head()
 
     def on_response_complete(self) -> None:
+        """Wait for the next request once the client has read the answer."""
         if self.flow.write_paused and not self.transport.is_closing():
             self._is_answered = True
             self.flow.pause_reading()
@@ -209,12 +222,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._limit.add_waiting(self)
 
     def pause_writing(self) -> None:
+        """Wait for the client to read the answer."""
         super().pause_writing()
         self._write_deadline = self.loop.call_later(self._write_seconds, self.cut, "write_seconds")
         self._limit.add_waiting(self)
         self._limit.add_unread(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
+        """Go on, because the client has read what was written."""
         self._stop_writing()
         super().resume_writing()
         if self._is_answered:
@@ -222,7 +237,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.on_response_complete()
 
     def cut(self, bound: str) -> None:
-        """End the connection without an answer: nobody has asked for one yet, or it would not be read."""
+        """End the connection without an answer, which was not asked for yet or would not be read."""
         self._refused = True
         self._limit.metrics.http_cut.labels(bound).inc()
         self._stop_all_waiting()
@@ -235,7 +250,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise _Refused(431)
 
     def _end_idleness(self) -> None:
-        """Something came, if only an empty line, which begins no request: now a head is waited for."""
+        """Wait for a head, because something came, if only an empty line, which begins no request."""
         if self.timeout_keep_alive_task is None:
             return
         self._unset_keepalive_if_required()
@@ -258,7 +273,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(seconds, self.cut, bound)
 
     def _stop_waiting(self) -> None:
-        """A head or a body has ended, or never will."""
+        """Stop waiting, because a head or a body has ended, or never will."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -266,7 +281,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._limit.remove_waiting(self)
 
     def _stop_writing(self) -> None:
-        """The client has taken all that was written, or never will."""
+        """Stop waiting, because the client has taken all that was written, or never will."""
         self._limit.remove_unread(self)
         if self._write_deadline is not None:
             self._write_deadline.cancel()
@@ -289,8 +304,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def _answer(status: int) -> bytes:
-    """A whole response (RFC 9457), with the security headers of all others: the application, which writes
-    those, has not seen a request."""
+    """Return a whole response (RFC 9457) with the security headers.
+    The application, which writes them otherwise, has not seen a request."""
     # Not "malformed": senders give up what they sent on that, and this may be a proxy's doing.
     kind = NOT_HTTP if status == NOT_HTTP.status else BY_STATUS[status]
     problem = {"type": kind.type(""), "title": kind.title, "status": status, "detail": REFUSALS[status]}
@@ -308,14 +323,14 @@ def _answer(status: int) -> bytes:
 
 MAX_HELD = (
     64 * 1024 * 1024
-)  # bytes: 16 of the longest bodies; they take milliseconds to arrive and be checked
+)  # bytes: 16 of the longest bodies, which take milliseconds to arrive and be checked
 RETRY_SECONDS = 5  # what Retry-After asks of a refused sender
 
 _KEY = "windsock.release_body"
 
 
 class BodyRefused(HTTPException):
-    """503: too much is held of the bodies of all requests."""
+    """The error 503: too much is held of the bodies of all requests."""
 
     def __init__(self) -> None:
         detail = f"the monitor holds too many bodies of requests now; send again in {RETRY_SECONDS} s"
@@ -323,7 +338,7 @@ class BodyRefused(HTTPException):
 
 
 class _Body:
-    """What is held of one request's body."""
+    """The held part of one request's body."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -352,9 +367,10 @@ class _Body:
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware. Where more would be held than may be, bodies that are not complete are refused: of the
-    address that has most held, the one that began first. So a sender at full speed, and one that sends a body
-    and never its end, make room for others."""
+    """The ASGI middleware that bounds the held bodies.
+    If more would be held than may be, bodies that are not complete are refused. The refused body is the
+    oldest of the address that has most held. So a sender at full speed, and a sender of a body without an
+    end, make room for others."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, most: int = MAX_HELD) -> None:
         self._app = app
@@ -365,6 +381,7 @@ class BodyLimitMiddleware:
         self._bodies: defaultdict[str, dict[_Body, None]] = defaultdict(dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request, with its body counted."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -422,6 +439,6 @@ class BodyLimitMiddleware:
 
 
 def release_body(scope: Scope) -> None:
-    """The request's body was checked, and is not kept: it counts no more."""
+    """Release the request's body from the bound, because it was checked and is not kept."""
     release: Callable[[], None] = scope[_KEY]
     release()

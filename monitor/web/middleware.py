@@ -41,19 +41,21 @@ INGEST = "/api/v1/events"
 PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 PREFIXES = (("/static/", "static"), ("/api", "api"))
 QUIET = frozenset({"probe", "static"})
-"""What is asked for all the time, by machines or with each page: in the log at the level debug only."""
+"""The areas that machines or pages request all the time. They are logged at the level debug only."""
 
 access_logger = logging.getLogger("monitor.access")
 
 
 class AccessLogMiddleware:
-    """ASGI middleware, within what knows the path's prefix and around all that answers."""
+    """The ASGI middleware that logs requests.
+    It stands within the one that knows the path's prefix, and around all that answers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -88,7 +90,7 @@ class AccessLogMiddleware:
 
 
 def area_of(method: str, path: str) -> str:
-    """What kind of request it is, for metrics."""
+    """Return the kind of the request, for metrics."""
     if method == "POST" and path == INGEST:
         return "ingest"
     if path == "/events":
@@ -99,13 +101,15 @@ def area_of(method: str, path: str) -> str:
 
 
 class HeadMiddleware:
-    """ASGI middleware: asks the app for GET, and keeps the body back. A feed, which has no end, is told that
-    its reader has gone as soon as its headers are out."""
+    """The ASGI middleware for HEAD.
+    It asks the app for GET and keeps the body back. A feed has no end, so it gets its reader's end as soon
+    as its headers are out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -140,12 +144,14 @@ def hand_over(scope: Scope, staying: Staying) -> None:
 
 
 class HandOverMiddleware:
-    """ASGI middleware, around all others."""
+    """The ASGI middleware that lets a connection stay after the app has returned.
+    It stands around all others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -164,13 +170,14 @@ logger = logging.getLogger(__name__)
 
 
 class UnexpectedErrorMiddleware:
-    """ASGI middleware: an exception that no handler knows is a 500 problem. It stands inside what sets the
-    security headers, so that this answer has them too."""
+    """The ASGI middleware that answers an unknown exception with a 500 problem.
+    It stands within the one that sets the security headers, so that this answer has them too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         has_begun = False
 
         async def send_tracked(message: Message) -> None:
@@ -195,6 +202,7 @@ def _answer(request: Request, error: Exception) -> Response:
 
 
 async def on_database_away(request: Request, error: Exception) -> Response:
+    """Answer that the database does not answer or took too long."""
     logger.error("%s %s: the database does not answer", request.method, request.url.path, exc_info=error)
     request.app.state.services.metrics.http_failures.labels("database").inc()
     if is_too_long(error):
@@ -209,7 +217,7 @@ async def on_database_away(request: Request, error: Exception) -> Response:
 
 
 async def on_overloaded(request: Request, error: Exception) -> Response:
-    """429 for who has sent too many requests at once, 503 for a request that waited too long for its turn."""
+    """Answer 429 to a user with too many requests at once, or 503 to a request that waited too long."""
     request.app.state.services.metrics.http_failures.labels("overloaded").inc()
     if isinstance(error, Overloaded) and error.is_too_many:
         status, what = 429, f"{MAX_WAITING} of your requests wait for the database already"
@@ -221,5 +229,5 @@ async def on_overloaded(request: Request, error: Exception) -> Response:
 
 
 async def on_client_gone(_request: Request, _error: Exception) -> Response:
-    """Nobody reads this answer; the status is what the log has of it."""
+    """Answer with the status for the log. The client is gone and does not read the answer."""
     return Response(status_code=CLIENT_GONE)

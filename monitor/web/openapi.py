@@ -83,7 +83,7 @@ def _build(app: FastAPI, server: str, security: list[dict[str, list[str]]]) -> d
     for unused in (
         "HTTPValidationError",
         "ValidationError",
-    ):  # FastAPI's own form of errors, which nobody sends
+    ):  # FastAPI's own form of errors, which the monitor never sends
         components["schemas"].pop(unused, None)
     for name, example in _examples(ResponseModel):
         if name in components["schemas"]:
@@ -100,7 +100,7 @@ def _problem_schemas(model: type[Problem]) -> dict[str, Any]:
 
 
 def _examples(model: type[ResponseModel]) -> Iterator[tuple[str, Any]]:
-    """The examples of all answers, by name: FastAPI leaves out of them what is null."""
+    """Yield the examples of all answers, by name. FastAPI leaves null values out of them."""
     for subclass in model.__subclasses__():
         extra = subclass.model_config.get("json_schema_extra")
         if isinstance(extra, dict) and "examples" in extra:

@@ -25,19 +25,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def prefix_of(url: str) -> str:
-    """`/windsock` of `https://example.com/windsock`; nothing where the monitor has a host to itself."""
+    """Return `/windsock` of `https://example.com/windsock`, or "" if the monitor has a host to itself."""
     return urlsplit(url).path.rstrip("/")
 
 
 class PrefixMiddleware:
-    """ASGI middleware: names the prefix to what is within, and gives it back to a path that came without it,
-    which mounted apps rely on."""
+    """The ASGI middleware that sets the prefix.
+    A path that came without the prefix gets it back, because mounted apps rely on it."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app = app
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if self._prefix and scope["type"] == "http":
             scope = {**scope, "root_path": self._prefix}
             if get_route_path(scope) == scope["path"]:
@@ -46,17 +47,17 @@ class PrefixMiddleware:
 
 
 def path_prefix(request: Request) -> str:
-    """The prefix, for links."""
+    """Return the prefix, for links."""
     return str(request.scope.get("root_path", ""))
 
 
 def path_of(request: Request) -> str:
-    """The path that was asked for, without the prefix."""
+    """Return the path that was asked for, without the prefix."""
     return get_route_path(request.scope)
 
 
 def redirect(request: Request, path: str) -> RedirectResponse:
-    """See another page of this monitor; `path` without the prefix."""
+    """Redirect to another page of this monitor. `path` is without the prefix."""
     return RedirectResponse(path_prefix(request) + path, 303)
 
 
@@ -68,7 +69,7 @@ ASK_FIRST = "no-cache"  # kept, and asked for by its ETag
 
 @lru_cache(maxsize=1)
 def version_of(directory: Path) -> str:
-    """Of all files together, as they are when the first page is made."""
+    """Return the version of all files together, as they are when the first page is made."""
     digest = hashlib.sha256()
     for file in sorted(path for path in directory.rglob("*") if path.is_file()):
         digest.update(file.relative_to(directory).as_posix().encode())
@@ -77,11 +78,14 @@ def version_of(directory: Path) -> str:
 
 
 class VersionedFiles(StaticFiles):
+    """The static files, whose addresses hold their version."""
+
     def __init__(self, directory: Path) -> None:
         super().__init__(directory=directory)
         self._version = version_of(directory)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with the file, with a cache lifetime that follows from the version."""
         version, _, rest = path.partition("/")
         answer = await super().get_response(rest if VERSION.fullmatch(version) else path, scope)
         answer.headers["Cache-Control"] = FOR_GOOD if version == self._version else ASK_FIRST

@@ -24,18 +24,21 @@ from monitor.web.templating import render
 
 @dataclass(frozen=True)
 class ProblemType:
+    """A type of problem (RFC 9457)."""
+
     name: str
     status: int
     title: str
     meaning: str
-    """What it tells, and what to do about it."""
+    """The meaning of the problem, and its remedy."""
 
     @property
     def anchor(self) -> str:
+        """The anchor of the type's description."""
         return f"problem-{self.name}"
 
     def type(self, at: str) -> str:
-        """Its address; `at`: the monitor's path prefix."""
+        """Return the type's address. `at` is the monitor's path prefix."""
         return f"{at}/docs#{self.anchor}"
 
 
@@ -110,20 +113,20 @@ KINDS = (
     ),
 )
 BY_STATUS = {kind.status: kind for kind in KINDS if kind not in (SIGNATURE, NOT_HTTP)}
-"""What an error of a status is where nothing else is said of it."""
+"""The problem for an error's status, unless another is given."""
 
 CONTENT_TYPE = "application/problem+json"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 UNREADABLE = "There was an error parsing the body"  # FastAPI's words for what is no UTF-8
-MAX_ERRORS = 20  # of one request that are told: enough to mend it, whatever somebody sends
+MAX_ERRORS = 20  # mistakes of one request in the answer: enough to mend it, whatever was sent
 MAX_VALUE = 100  # characters of a wrong value that its message repeats
 
 Mistake = dict[str, Any]
-"""One wrong value: `detail`, and `parameter` or `pointer` (RFC 6901, as a fragment), and `value`."""
+"""A wrong value: `detail`, and `parameter` or `pointer` (RFC 6901, as a fragment), and `value`."""
 
 
 class Invalid(HTTPException):
-    """422: a value of the body that is wrong, though its shape is right. `field`: such as `match.dag_id`."""
+    """The error 422 for a wrong value in a body of the right shape. `field` is such as `match.dag_id`."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(422, f"{field}: {detail}")
@@ -138,7 +141,7 @@ def problem(
     kind: ProblemType | None = None,
     **more: Any,
 ) -> JSONResponse:
-    """An error answer: its kind, and what is wrong here and how to mend it. `prefix`: the monitor's path."""
+    """Return an error answer: its kind, what is wrong and how to mend it. `prefix` is the monitor's path."""
     kind = kind or BY_STATUS.get(status)
     body = {
         "type": kind.type(prefix) if kind else "about:blank",
@@ -153,10 +156,11 @@ def problem(
 
 
 FindPrincipal = Callable[[Request], Awaitable[Principal | None]]
-"""Who asks, or None. Raises nothing."""
+"""A function that returns the principal, or None. Raises nothing."""
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 WITH_NAVIGATION = frozenset({403, 404, 405, 409, 422})
-"""Errors of a request. With the others nobody can be identified, or the monitor fails."""
+"""The errors of a request with a reader. With other errors no user can be identified, or the monitor fails.
+"""
 REMEDIES = {
     403: "Ask whoever gives rights in Airflow, or sign in as someone else.",
     404: "Check the address. What is old is deleted after the time that the log is kept.",
@@ -165,7 +169,8 @@ REMEDIES = {
 
 
 def error_handlers(find_principal: FindPrincipal) -> tuple[Handler, Handler]:
-    """The handlers of HTTP errors and of invalid requests; their pages keep the reader's navigation."""
+    """Return the handlers of HTTP errors and of invalid requests.
+    Their pages keep the reader's navigation."""
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         principal = await _find_reader(request, error, find_principal)
@@ -210,7 +215,7 @@ def answer_error(
     principal: Principal | None = None,
     **more: Any,
 ) -> Response:
-    """A page for a browser that asks for one, a problem for all others and for the API's paths."""
+    """Answer with a page if a browser asks for one, and else, or on the API's paths, with a problem."""
     if _is_for_people(request):
         values = {"title": HTTPStatus(status).phrase, "code": status, "detail": _clean(detail)}
         values["remedy"] = REMEDIES.get(status)
@@ -227,7 +232,7 @@ def _is_for_programs(path: str) -> bool:
 
 
 def _list_methods(request: Request) -> list[str]:
-    """What this address takes. A path that several routes share is asked of each (RFC 9110, 15.5.6)."""
+    """Return the methods that this address takes. Each route of a shared path is asked (RFC 9110, 15.5.6)."""
     routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
 
     def takes(method: str) -> bool:
@@ -250,7 +255,7 @@ def _mistake(error: Mapping[str, Any]) -> Mistake:
 
 
 def _name(mistake: Mistake) -> str:
-    """The field of a mistake, in words."""
+    """Return the field of a mistake, in words."""
     if "parameter" in mistake:
         return str(mistake["parameter"])
     return str(mistake["pointer"])[2:].replace("/", ".") or "the body"
@@ -262,12 +267,12 @@ def _pointer(path: Sequence[object]) -> str:
 
 
 def _shorten_value(value: object) -> object:
-    """A wrong value, short, and such that JSON can hold it."""
+    """Return a wrong value, short, and such that JSON can hold it."""
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return _clean(str(value)[:MAX_VALUE])
 
 
 def _clean(text: str) -> str:
-    """Text that UTF-8 can hold: half of a surrogate pair, which JSON's escapes let in, becomes `?`."""
+    """Return text that UTF-8 can hold. Half of a surrogate pair, which JSON's escapes let in, becomes `?`."""
     return text.encode("utf-8", "replace").decode()

@@ -28,7 +28,7 @@ from monitor.rules.field_types import MAX_SEARCHED, searched
 from monitor.rules.targets import ChannelName
 
 PAGE = 50  # rows, where nothing is asked for
-MAX_PAGE = 500  # rows; keeps an answer below a few MB
+MAX_PAGE = 500  # rows: an answer stays below a few MB
 MAX_GLOBS = 20  # values of one filter: keeps the SQL, and what it costs, small
 MAX_NAME = 1_500  # characters: as long as an asset's URI
 MAX_SEQ = 2**63 - 1  # what a BIGINT holds
@@ -36,6 +36,7 @@ SHOWN_SINCE, SHOWN_UNTIL = "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"
 
 
 def no_nul(value: str) -> str:
+    """Raise ValueError if the value holds a NUL character."""
     if "\0" in value:
         raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
     return value
@@ -48,13 +49,14 @@ Id = Annotated[int, Path(ge=1, le=MAX_SEQ, description="Its number", examples=[1
 
 
 def _globs(text: str, example: str) -> Any:
-    """A filter, with what OpenAPI tells of it."""
+    """Return a filter with its description for OpenAPI."""
     description = f"{text}; `*` and `?` are globs, and any one of several values is enough"
     return Field(default=[], description=description, examples=[[example]])
 
 
 class EventFilterParams(BaseModel):
-    """Any of the values given for an attribute; `*` and `?` are globs; every given attribute must match."""
+    """The filters of events.
+    `*` and `?` are globs. Every given attribute must match, by any of its values."""
 
     model_config = ConfigDict(extra="forbid")
     deployment: Globs = _globs("The Airflow's name", "local")
@@ -67,7 +69,7 @@ class EventFilterParams(BaseModel):
 
     @model_validator(mode="after")
     def _bound_their_cost(self) -> "EventFilterParams":
-        """Each event is matched while others wait."""
+        """Raise ValueError if matching an event takes too many steps, because others wait meanwhile."""
         steps = sum(searched(getattr(self, name)) for name in FILTERS)
         if steps > MAX_SEARCHED:
             raise ValueError(
@@ -78,6 +80,7 @@ class EventFilterParams(BaseModel):
         return self
 
     def filter(self) -> Filter:
+        """Return the filter of the log."""
         return Filter.from_values(**{name: getattr(self, name) for name in FILTERS})
 
 
@@ -92,7 +95,7 @@ class Paged(BaseModel):
 
 
 class LedgerQuery(BaseModel):
-    """Pages of what belongs to one delivery or incident, newest first."""
+    """The query of a page of one delivery's or incident's decisions, newest first."""
 
     model_config = ConfigDict(extra="forbid")
     cursor: int | None = Field(
@@ -105,6 +108,8 @@ class LedgerQuery(BaseModel):
 
 
 class DeliveryLedgerQuery(LedgerQuery):
+    """The query of a delivery's ledger."""
+
     attempts_cursor: int | None = Field(
         None,
         ge=1,
@@ -115,6 +120,8 @@ class DeliveryLedgerQuery(LedgerQuery):
 
 
 class FeedQuery(EventFilterParams):
+    """The query of the feed."""
+
     after: str | None = Field(
         None,
         description="`epoch-seq`: what follows it. The header Last-Event-ID goes before it",
@@ -126,11 +133,11 @@ class FeedQuery(EventFilterParams):
 
 
 class EventsQuery(EventFilterParams, Paged):
-    pass
+    """The query of the log."""
 
 
 class RunsQuery(Paged):
-    """Any of the values given for an attribute; every given attribute must match."""
+    """The query of runs. Every given attribute must match, by any of its values."""
 
     deployment: Globs = Field([], description="Globs: `*` and `?`", examples=[["local"]])
     dag_id: Globs = Field([], description="Globs: `*` and `?`", examples=[["etl_*"]])
@@ -145,6 +152,7 @@ class RunsQuery(Paged):
     )
 
     def to_filter(self) -> RunFilter:
+        """Return the filter of runs."""
         return RunFilter(
             deployment=tuple(self.deployment),
             dag_id=tuple(self.dag_id),
@@ -157,6 +165,8 @@ class RunsQuery(Paged):
 
 
 class DeliveriesQuery(Paged):
+    """The query of deliveries."""
+
     state: State | None = Field(None, description="Where it stands", examples=["dead"])
     rule: Name | None = Field(None, description="The rule that called for it", examples=["default"])
     channel: ChannelName | None = Field(None, description="By which way", examples=["email"])
@@ -176,10 +186,13 @@ class DeliveriesQuery(Paged):
     until: Moment | None = Field(None, description="RFC 3339: made before then", examples=[SHOWN_UNTIL])
 
     def to_filter(self) -> DeliveryFilter:
+        """Return the filter of deliveries."""
         return DeliveryFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class IncidentsQuery(Paged):
+    """The query of incidents."""
+
     state: Literal["open", "closed"] | None = Field(None, description="Whether it is over", examples=["open"])
     deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
     dag_id: Name | None = Field(None, description="The DAG that it is of", examples=["etl"])
@@ -190,10 +203,13 @@ class IncidentsQuery(Paged):
     until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
 
     def to_filter(self) -> IncidentFilter:
+        """Return the filter of incidents."""
         return IncidentFilter(**self.model_dump(exclude={"limit", "cursor"}))
 
 
 class SilencesQuery(Paged):
+    """The query of silences."""
+
     active: bool = Field(False, description="Those alone that hold now", examples=[True])
     deployment: Name | None = Field(None, description="Those of one DAG of this Airflow", examples=["local"])
     dag_id: Name | None = Field(None, description="Those of this DAG alone", examples=["etl"])
@@ -214,6 +230,7 @@ class ListFilters(Generic[Form]):
 
     @property
     def status(self) -> int:
+        """The HTTP status of the page: 422 if a filter is wrong."""
         return 422 if self.mistakes else 200
 
 
@@ -222,8 +239,8 @@ def list_filters(
 ) -> Callable[[Request], ListFilters[Form]]:
     """Return a dependency that reads a page's filters and names each wrong value with the accepted ones.
 
-    `choices`: the values that a filter takes; `wildcards`: the letters that make a glob of another value.
-    """
+    `choices` holds the values that a filter takes. `wildcards` are the letters that make a glob of another
+    value."""
 
     def read(request: Request) -> ListFilters[Form]:
         values = {name: _values(form, request, name) for name in request.query_params}
@@ -245,7 +262,8 @@ def list_filters(
 
 
 def _refusal(error: ValidationError) -> RequestValidationError:
-    """The answer to what is no wrong filter value: a wrong page of a list, or filters that cost too much."""
+    """Return the answer to what is no wrong filter value.
+    That is a wrong page of a list, or filters that cost too much."""
     return RequestValidationError(
         [{**mistake, "loc": ("query", *mistake["loc"])} for mistake in error.errors()]
     )

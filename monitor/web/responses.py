@@ -21,21 +21,23 @@ from monitor.database.statements import MAX_PAGE_BYTES, fit
 from monitor.web.problems import BY_STATUS
 
 Answers = dict[int | str, dict[str, Any]]
-"""As FastAPI's `responses`."""
+"""The answers, as FastAPI's `responses`."""
 
 
 class ResponseModel(BaseModel):
+    """The base of answers, which reads records by their attributes."""
+
     model_config = ConfigDict(from_attributes=True)
 
 
 def example(**values: Any) -> ConfigDict:
-    """The configuration of an answer that OpenAPI shows an example of."""
+    """Return the configuration of an answer that OpenAPI shows an example of."""
     extra: JsonDict = {"examples": [values]}
     return ConfigDict(from_attributes=True, json_schema_extra=extra)
 
 
 class InvalidValue(ResponseModel):
-    """One wrong value of a request."""
+    """A wrong value of a request."""
 
     detail: str = Field(description="What is wrong with it")
     parameter: str | None = Field(None, description="The name of the parameter (query, path or header)")
@@ -87,7 +89,7 @@ SHOWN: dict[int, dict[str, Any]] = {
     },
     503: {"detail": "Airflow cannot be asked what you may read: it does not answer"},
 }
-"""What is particular to the example of each status."""
+"""The parts of the examples that differ by status."""
 _RETRY = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}, "example": 10}}
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {
@@ -103,7 +105,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
 
 
 def problems(*statuses: int) -> Answers:
-    """The error answers of these statuses."""
+    """Return the error answers of these statuses."""
     return {status: _problem(status) for status in statuses}
 
 
@@ -120,9 +122,9 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 SERVER = (414, 431, 500)
-"""What any endpoint can answer, whatever it does."""
+"""The errors that any endpoint can answer, whatever it does."""
 PROBLEMS = problems(401, 421, 422, 429, 503, *SERVER)
-"""What every endpoint that wants a reader can answer."""
+"""The errors that every endpoint with a reader can answer."""
 WRITING = PROBLEMS | problems(400, 403, 411, 413)
 """And one that changes something."""
 
@@ -153,7 +155,7 @@ _LINK_HEADER = {
 
 
 def etag_responses(*, listed: bool = False) -> Answers:
-    """An answer with an ETag; of a list, with the way to its next page."""
+    """Return the answers with an ETag. A list's also leads to its next page."""
     headers = _TAG_HEADERS | (_LINK_HEADER if listed else {})
     return {
         200: {"description": "What was asked for", "headers": headers},
@@ -167,25 +169,25 @@ T = TypeVar("T")
 
 
 class Pager:
-    """Cuts what was read to a page, by rows and by bytes. Read one row more than that: it tells whether more
-    follow."""
+    """The cut of a list to a page, by rows and by bytes.
+    Its callers read one row more than the limit, to see whether more follow."""
 
     def __init__(self, request: Request, response: Response) -> None:
         self._request = request
         self._response = response
 
     def page(self, name: str, rows: Iterable[T], limit: int, place: Callable[[T], int]) -> dict[str, Any]:
-        """The answer, under the list's name; `place` is what a row is found by as a cursor."""
+        """Return the answer, under the list's name. `place` returns the cursor of a row."""
         return self.cut(name, *cut_page(rows, limit, place, MAX_PAGE_BYTES))
 
     def cut(self, name: str, rows: Sequence[Any], following: int | str | None) -> dict[str, Any]:
-        """The answer for rows that are a page already, and where the next begins."""
+        """Return the answer for rows that are a page already, with the cursor of the next."""
         if following is not None:
             self._link(following)
         return {name: rows, "next": following}
 
     def _link(self, cursor: int | str) -> None:
-        """RFC 8288. The address is relative, so that it is right behind every proxy."""
+        """Set the header Link (RFC 8288). Its address is relative, so it is right behind every proxy."""
         params = [pair for pair in self._request.query_params.multi_items() if pair[0] != "cursor"]
         link = f'<?{urlencode([*params, ("cursor", cursor)])}>; rel="next"'
         if len(link) <= MAX_LINK:
@@ -193,8 +195,8 @@ class Pager:
 
 
 MAX_HTML_BYTES = MAX_PAGE_BYTES // 4
-"""Of the rows of one list on a page. HTML shows a row's names several times, also in addresses, where a sign
-takes up to twelve bytes."""
+"""The bytes of the rows of one list on a page. HTML shows a row's names several times, also in addresses, in
+which a character takes up to twelve bytes."""
 
 
 def cut_page(
@@ -219,13 +221,15 @@ Paging = Annotated[Pager, Depends(Pager)]
 DIGITS = 32  # of the digest: 128 bits, so that no two answers ever share a tag
 KEPT = ("etag", "cache-control", "vary", "link")  # what a 304 repeats of the 200 (RFC 9110, 15.4.5)
 CACHING = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
-"""A browser may keep it, and asks before it shows it again; nobody between may keep it."""
+"""The headers with which a browser may keep the answer, and asks before it shows it again. No server in
+between may keep it."""
 
 
 class ETagRoute(APIRoute):
     """A route whose JSON answers to GET bear an ETag."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's handler, whose answers have an ETag."""
         answer = super().get_route_handler()
 
         async def respond(request: Request) -> Response:
@@ -246,6 +250,7 @@ def _add_etag(request: Request, response: Response) -> Response:
 
 
 def _holds(if_none_match: str, tag: str) -> bool:
-    """By the weak comparison: a proxy that compresses on its way marks tags as weak."""
+    """Return True if the header names the tag, by the weak comparison.
+    A proxy that compresses marks tags as weak."""
     tags = (entry.strip().removeprefix("W/") for entry in if_none_match.split(","))
     return any(entry in ("*", tag) for entry in tags)

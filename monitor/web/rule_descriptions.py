@@ -55,13 +55,14 @@ WATCHES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class ConfigSummary:
-    """One thing of the file: its name, and facts as label and text."""
+    """A thing of the rules file: its name, and facts as label and text."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
 
 
 def rule(config_rule: Rule) -> ConfigSummary:
+    """Return the summary of a rule."""
     return ConfigSummary(config_rule.name, tuple(_rule(config_rule)))
 
 
@@ -94,7 +95,7 @@ def _group(rule: Rule) -> str:
 
 
 def match(config_match: Match) -> str:
-    """`type airflow.dag_run.*, and DAG etl or load`."""
+    """Return a match in words: `type airflow.dag_run.*, and DAG etl or load`."""
     texts = [
         f"{label} {' or '.join(map(str, getattr(config_match, name)))}"
         for name, label in FIELDS.items()
@@ -107,7 +108,7 @@ def match(config_match: Match) -> str:
 
 
 def describe_silence(silence: Silence | SilenceScope) -> str:
-    """What a silence is of."""
+    """Return what a silence covers, in words."""
     if isinstance(silence, SilenceScope):
         title = silence.incident.title if silence.incident else None
     else:
@@ -119,6 +120,7 @@ def describe_silence(silence: Silence | SilenceScope) -> str:
 
 
 def receiver(name: str, config_receiver: Receiver) -> ConfigSummary:
+    """Return the summary of a receiver."""
     return ConfigSummary(name, tuple(_receiver(config_receiver)))
 
 
@@ -137,18 +139,20 @@ def _receiver(receiver: Receiver) -> Iterator[tuple[str, str]]:
 
 
 def _host(url: str) -> str:
-    """Where a URL leads, without its path and its user: either may be a secret."""
+    """Return the host of a URL without its path and its user, because either may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or '?'}/…"
 
 
 def quiet_hours(name: str, hours: QuietHours, config: Config) -> ConfigSummary:
+    """Return the summary of quiet hours."""
     zone = hours.timezone or config.timezone
     span = f"{hours.start:%H:%M} to {hours.end:%H:%M} ({zone})"
     return ConfigSummary(name, (("From", span), ("Days", ", ".join(hours.days))))
 
 
 def watch(config_watch: Watch) -> ConfigSummary:
+    """Return the summary of a watch."""
     return ConfigSummary(config_watch.name, tuple(_watch(config_watch)))
 
 
@@ -169,7 +173,7 @@ def _watch(watch: Watch) -> Iterator[tuple[str, str]]:
 def find_unnotified(
     connection: Connection, logged: Sequence[LoggedEvent], allowed_dags: AllowedDags
 ) -> dict[int, Decision]:
-    """By their seq, those among these events that were decided about, and of which nobody was notified."""
+    """Return, by their seq, the decisions about those events that caused no notification."""
     signals = [logged_event for logged_event in logged if incident_signals.concerns(logged_event.type)]
     ids: list[str] = list(read_each("events", signals, lambda row: json.loads(row.body)["id"]))
     found = why_nobody(outbox_decisions.decisions_of_events(connection, ids, allowed_dags)) if ids else {}
@@ -177,7 +181,7 @@ def find_unnotified(
 
 
 def why_nobody(decisions: Iterable[Decision]) -> dict[int, Decision]:
-    """By the event's seq, the first decision about it, where none of them notified anybody."""
+    """Return, by the event's seq, the first decision about each event that caused no notification."""
     first: dict[int, Decision] = {}
     notified = set()
     for decision in decisions:
@@ -192,12 +196,12 @@ SHOWN = 3  # banners: more say nothing that these do not
 
 @dataclass(frozen=True)
 class WholeSilence:
-    """One of them, as this reader may know it."""
+    """A silence of whole Airflows, as far as this reader may know it."""
 
     airflows: str
     ends_at: datetime
     by: str | None
-    """Who silenced it, and why; None: the reader does not see whose silences are of more than one DAG."""
+    """The author and the reason. None if the reader may not see authors of silences of more than one DAG."""
 
 
 async def load_page_frame(request: Request, services: Services, principal: Principal) -> None:
@@ -213,11 +217,12 @@ async def load_page_frame(request: Request, services: Services, principal: Princ
 
 
 def get_whole_silences(request: Request) -> Sequence[WholeSilence]:
+    """Return the silences of whole Airflows that the page shows."""
     return getattr(request.state, "whole_silences", ())
 
 
 def get_mail_zone(request: Request) -> str:
-    """Return the rules file's time zone; UTC on a page for someone who has not signed in."""
+    """Return the rules file's time zone, or UTC on a page for a reader without sign-in."""
     return getattr(request.state, "mail_zone", "UTC")
 
 

@@ -40,7 +40,7 @@ HEADERS = {
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: this page itself, or typed by the user
-MAX_FORM = 65_536  # bytes; the longest is a name, a password and an address to go back to
+MAX_FORM = 65_536  # bytes: the longest is a name, a password and an address to go back to
 MAX_COMMAS = (
     2_000  # of a JSON body: a wrong value takes 7 µs, and the largest match that is taken has 1,000 values
 )
@@ -48,18 +48,18 @@ MAX_DIGITS = 10  # of a length: Python reads no number of thousands
 API = "/api/"
 INGEST = "/api/v1/events"  # has a limit of its own (web/api/ingest.py)
 ONE_CLICK = "/links/unsubscribe/"
-"""A mail provider's own button posts there (RFC 8058); no cookie counts, the token is the whole right."""
+"""The path to which a mail provider's own button posts (RFC 8058). No cookie counts, because the token is
+the whole right."""
 STATIC = "/static/"
 OWN_COOKIES = b"windsock_"  # what the names of all our cookies begin with
 PROBES = frozenset({"/livez", "/readyz"})
 
 
 class SecurityMiddleware:
-    """ASGI middleware: sets the headers, and refuses foreign hosts and foreign pages.
+    """The ASGI middleware that sets the headers, and refuses foreign hosts and foreign pages.
 
     Without sign-in the loopback address is the only lock. A web page anywhere could point its own name at
-    127.0.0.1 and read through the visitor's browser (DNS rebinding), so the Host has to be ours.
-    """
+    127.0.0.1 and read through the visitor's browser (DNS rebinding), so the Host has to be ours."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -67,6 +67,7 @@ class SecurityMiddleware:
         self._hosts = LOOPBACK | {host for host in own if host} if settings.auth == "none" else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -104,11 +105,10 @@ class SecurityMiddleware:
 
 
 def _keep_own_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers without cookies of others, and without any that holds a backslash, which ours never do.
+    """Return the headers without foreign cookies and without any that hold a backslash.
 
-    Every request's cookies are read, and some versions of Python (CVE-2024-7592) take seconds to read 30 kB
-    of backslashes.
-    """
+    Ours never hold one. Every request's cookies are read, and some versions of Python (CVE-2024-7592) take
+    seconds to read 30 kB of backslashes."""
     return [
         (
             name,
@@ -132,7 +132,8 @@ def _hostname(host: str) -> str | None:
 
 
 def _check_length(headers: Headers) -> tuple[int, str] | None:
-    """Forms are read into memory whole, before anybody has signed in, so their length is asked for first."""
+    """Return an error if a form is too long.
+    Forms are read into memory whole, before anybody has signed in, so their length is checked first."""
     if "transfer-encoding" in headers:
         return 411, "send a Content-Length"
     length = headers.get("content-length", "0")
@@ -162,7 +163,7 @@ def _counting_commas(receive: Receive) -> Receive:
 
 
 def _is_foreign(headers: Headers, host: str) -> bool:
-    """Whether a browser says that another site's page made the request. Programs say nothing."""
+    """Return True if a browser says that another site's page made the request. Programs say nothing."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in OWN_SITES

@@ -19,11 +19,12 @@ from monitor.web.http_protocol import (
     ConnectionLimit,
 )
 
-SHUTDOWN_SECONDS = 5  # for requests under way to be answered; feeds are told to end and take no time
+SHUTDOWN_SECONDS = 5  # for requests under way to be answered. Feeds end at once
 
 
 class HttpServer(uvicorn.Server):
-    """One app on one address. A feed never ends by itself, and the lifespan ends only after the requests."""
+    """The server of one app on one address.
+    A feed never ends by itself, and the lifespan ends only after the requests."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class HttpServer(uvicorn.Server):
         most_unread: int = MAX_UNREAD,
         idle_seconds: int = IDLE_SECONDS,
     ) -> None:
-        """`most_connections`: None for what this process may open."""
+        """Set up the server. `most_connections` None means as many as this process may open."""
         services = app.state.services
         proxies = services.settings.trusted_proxies
         protocol = partial(
@@ -58,7 +59,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(proxies),  # left alone, it would believe whoever asks from this machine
+                proxy_headers=bool(proxies),  # left alone, it would trust any client on this machine
                 forwarded_allow_ips=list(proxies),
                 timeout_keep_alive=idle_seconds,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -67,5 +68,6 @@ class HttpServer(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the feeds, then shut the server down."""
         self._app.state.services.feed_server.close()
         await super().shutdown(sockets)

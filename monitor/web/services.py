@@ -33,14 +33,14 @@ from monitor.web.auth.authenticator import Authenticator
 
 @dataclass(frozen=True)
 class PartHealth:
-    """How one part of the service is, for /health and the dashboard."""
+    """The health of one part of the service, for /health and the dashboard."""
 
     status: Literal["ok", "down", "unknown"]
     detail: str
     at: datetime | None = None
-    """When it was last known to be well."""
+    """The moment at which the part was last known to be well."""
     remedy: str = ""
-    """What to do about it, where something is to be done."""
+    """The remedy, if anything is to be done."""
 
 
 Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
@@ -49,9 +49,11 @@ Report = Callable[[], Awaitable[Mapping[str, PartHealth]]]
 
 @dataclass(frozen=True)
 class Services:
+    """The parts of the monitor that requests use."""
+
     settings: Settings
     database: Transactions
-    """The monitor's own; a handler has its request's (`RequestDatabase`)."""
+    """The monitor's own database. A handler has its request's (`RequestDatabase`)."""
     write_check: WriteCheck
     ingest: Ingest
     wakes: Wakeups
@@ -63,9 +65,9 @@ class Services:
     rules: LiveRules
     renderer: Renderer
     lineage: Lineage
-    """Who makes and who uses an asset, as Airflow says."""
+    """The makers and users of an asset, as Airflow names them."""
     lookups: AskedAirflow
-    """What a page asks Airflow."""
+    """The questions of pages to Airflow."""
     mailbox: Mailbox | None = None
     """None where mail goes to an SMTP server."""
     traces: Traces = OFF
@@ -83,23 +85,26 @@ class RequestDatabase:
     """The database as one request uses it: in its user's turn, and only as long as the client waits."""
 
     def __init__(self, database: Database, request: Request, is_probe: bool = False) -> None:
-        """`is_probe`: of how the monitor is, which is read beside its own work."""
+        """Keep the request.
+        `is_probe` marks a read of the monitor's state, which is kept apart from the monitor's own work."""
         self._database = database
         self._request = request
         self._read = database.read_for_probe if is_probe else database.read_for
 
     @property
     def _whose(self) -> str:
-        """The user, once that is known (`identify`); until then the address."""
+        """The user, once known (`identify`), and the address before that."""
         address = self._request.client.host if self._request.client else "unknown"
         return getattr(self._request.state, "whose", None) or f"address {address}"
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Raises Overloaded, ClientDisconnect, OperationalError where it takes too long (`is_too_long`)."""
+        """Read for the request.
+        Raises Overloaded, ClientDisconnect, and OperationalError if the read takes too long (`is_too_long`).
+        """
         return await self._while_wanted(self._read(self._whose, function))
 
     async def write(self, function: Callable[[Connection], T]) -> T:
-        """Raises Overloaded."""
+        """Write for the request. Raises Overloaded."""
         return await self._database.write_for(self._whose, function)
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -120,7 +125,7 @@ class RequestDatabase:
         return working.result()
 
     async def _wait_or_client_goes(self, working: "asyncio.Future[Any]") -> None:
-        """Raises ClientDisconnect."""
+        """Wait until the work is done. Raises ClientDisconnect if the client goes first."""
         gone = asyncio.ensure_future(self._client_goes())
         try:
             await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,6 +147,7 @@ def _build_services(request: Request, is_probe: bool) -> Services:
 
 # Coroutines, because FastAPI calls functions in threads.
 async def get_services(request: Request) -> Services:
+    """Return the services for a request."""
     return _build_services(request, is_probe=False)
 
 

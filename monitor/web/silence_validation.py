@@ -14,24 +14,25 @@ from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import refresh_permissions
 from monitor.web.services import Services
 
-MAX_REASON = 500  # characters; it stands in the ledger beside each decision
+MAX_REASON = 500  # characters: it stands in the ledger with each decision
 MAX_AUTHOR = 100
-MAX_SILENCE = timedelta(days=366)  # longer is a rule's business, and nobody remembers it
+MAX_SILENCE = timedelta(days=366)  # a longer time is a rule's business, and would be forgotten
 MAX_VALUES = 20  # of one field of a match: each active silence is held against each event
 MAX_MATCHES = 50  # in one, however nested: the same
-MAX_DEPTH = 5  # of any_of and none_of: nobody reads more, and what looks at them goes down by itself
+MAX_DEPTH = 5  # of any_of and none_of: people read no more, and the code that reads them is recursive
 
 
 async def may_silence(principal: Principal, scope: SilenceScope) -> bool:
-    """Return True if this reader may silence it: one DAG by whoever may read it, more by who may read every
-    DAG at this moment. Raises 503 if Airflow cannot be asked for that."""
+    """Return True if the reader may silence this scope.
+    Readers of a DAG may silence that DAG. More takes a reader who may read every DAG at this moment. Raises
+    503 if Airflow cannot be asked for that."""
     if scope.dag is not None and (principal.allowed_dags is None or scope.dag in principal.allowed_dags):
         return True
     return await refresh_permissions(principal) is None
 
 
 async def incident_scope(services: Services, principal: Principal, incident_id: int) -> SilenceScope:
-    """What an incident is about. Raises 404 where there is none that the reader may see."""
+    """Return the scope of an incident. Raises 404 if the reader may see no such incident."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: incidents.find(connection, incident_id, allowed_dags)
@@ -44,8 +45,8 @@ async def incident_scope(services: Services, principal: Principal, incident_id: 
 def mistake_in(
     scope: SilenceScope, starts_at: datetime, ends_at: datetime, now: datetime, whole_airflow: bool = False
 ) -> str | None:
-    """What is wrong with it, naming the field, the value and the remedy. `whole_airflow`: somebody said that
-    a whole Airflow is meant."""
+    """Return the mistake in a new silence, with the field, the value and the remedy, or None.
+    `whole_airflow` says that a whole Airflow is meant."""
     if too_much := _too_much(scope.match):
         return too_much
     if mistake := whole_mistake(scope, whole_airflow):
@@ -60,7 +61,7 @@ def mistake_in(
 
 
 def whole_mistake(scope: SilenceScope, whole_airflow: bool) -> str | None:
-    """Whether it silences a whole Airflow unsaid, or less than was said."""
+    """Return a mistake if a whole Airflow is silenced unsaid, or less than was said."""
     if scope.is_whole and not whole_airflow:
         of = (
             f"the Airflow {' or '.join(scope.match.deployment)}"
@@ -77,7 +78,7 @@ def whole_mistake(scope: SilenceScope, whole_airflow: bool) -> str | None:
 
 
 def _too_much(match: Match) -> str | None:
-    """What is more of it than each event can be held against, wherever in it."""
+    """Return a mistake if any part of the match is more than each event can be compared with."""
     pending, seen = [("match", match, 1)], 0
     while pending:
         path, current, depth = pending.pop()

@@ -31,11 +31,13 @@ from monitor.web.auth.authenticator import Principal
 from monitor.web.paths import path_of, path_prefix, version_of
 
 WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
-SHOWN = 200  # characters of an error or a message in a list; its run's page has the whole
+SHOWN = 200  # characters of an error or a message in a list. Its run's page has the whole
 
 
 @dataclass(frozen=True)
 class EventLine:
+    """An event in a list."""
+
     seq: int
     time: str
     deployment: str
@@ -52,7 +54,7 @@ class EventLine:
 
     @property
     def label(self) -> str:
-        """What stands below the name: which asset, which try, what was said, or else which run."""
+        """The text below the name: which asset, which try, what was said, or else which run."""
         kind = "" if self.task else self.kind.removeprefix("dag ")
         texts = [f"try {self.try_number}" if self.try_number > 1 else "", self.detail or self.run_id or ""]
         if self.kind == "asset" and self.dag_id:
@@ -61,17 +63,17 @@ class EventLine:
 
     @classmethod
     def from_logged(cls, event: LoggedEvent) -> "EventLine":
-        """Raises what types.UNREADABLE names."""
+        """Return the line of a logged event. Raises the errors of types.UNREADABLE."""
         return cls.read(event.seq, json.loads(event.body))
 
     @classmethod
     def of_each(cls, events: Iterable[LoggedEvent]) -> list["EventLine"]:
-        """A line for each row; one that cannot be read is left out."""
+        """Return a line for each row. A row that cannot be read is left out."""
         return list(read_each("events", events, cls.from_logged))
 
     @classmethod
     def read(cls, seq: int, body: Mapping[str, Any]) -> "EventLine":
-        """From an event as it is told (docs/events.md)."""
+        """Return the line of an event in its published form (docs/events.md)."""
         data = select_declared(body["type"], body["data"])
         parts = str(body["type"]).split(".")
         return cls(
@@ -95,7 +97,7 @@ def _task(data: Mapping[str, Any]) -> str | None:
 
 
 def _detail(data: Mapping[str, Any]) -> str:
-    """What is worth a word in a list: the error, the metrics, Airflow's reason, the first line of a trace."""
+    """Return the detail for a list: the error, the metrics, Airflow's reason, the first line of a trace."""
     if error := data.get("error"):
         # A task's error has a type and a message. What a watch says of Airflow or of mail is a text.
         kind, message = (None, error) if isinstance(error, str) else (error.get("type"), error["message"])
@@ -110,7 +112,7 @@ def _detail(data: Mapping[str, Any]) -> str:
 
 
 def metrics(extra: Mapping[str, Any]) -> str:
-    """The numbers among what was told of an asset."""
+    """Return the numbers in an asset's update as text."""
     numbers = ((name, value) for name, value in extra.items() if type(value) in (int, float))
     return " · ".join(f"{name} {number(value)}" for name, value in numbers)
 
@@ -119,18 +121,18 @@ MAX_NUMBER = 40  # characters: a column stays readable, and JSON has numbers of 
 
 
 def number(value: Any) -> str:
-    """A metric for people: at most four digits behind the point."""
+    """Return a metric for people: at most four digits behind the point."""
     shown = f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
     return cut(shown, MAX_NUMBER)
 
 
-BRIEF_VALUES = 100  # of an asset's extra on a page; the API has them all
+BRIEF_VALUES = 100  # of an asset's extra on a page. The API has them all
 BRIEF_NAME = 100  # characters
 BRIEF_VALUE = 500
 
 
 def brief(extra: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was told of an asset, as texts for a page: the first values, each cut."""
+    """Return the first values of an asset's update as texts for a page, each cut."""
     shown = [(cut(name, BRIEF_NAME), _brief(extra[name])) for name in islice(extra, BRIEF_VALUES)]
     more = len(extra) - len(shown)
     return [*shown, ("and more", f"{more} values; the API has them")] if more else shown
@@ -143,25 +145,25 @@ def _brief(value: Any) -> str:
 
 
 def asset_url(asset: Any) -> str:
-    """The address of an asset's page, from a row or a record that names one. Its URI holds slashes, `?` and
-    `#`, which proxies mend in a path and leave alone in a query."""
+    """Return the address of an asset's page, from a row or a record that names the asset.
+    The URI stands in the query, because it holds slashes, `?` and `#`, which proxies change in a path."""
     fields = asset if isinstance(asset, Mapping) else vars(asset)
     return f"/assets/{quote(fields['deployment'], safe='')}?{urlencode({'uri': fields['uri']})}"
 
 
 def age(value: datetime) -> Markup:
-    """How old something is; the page's script counts on."""
+    """Return the age of a moment. The page's script counts on."""
     markup = Markup('<time class="elapsed" datetime="{}">since {}</time>')
     return markup.format(stamp(value), f"{value:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def numbers(extra: Mapping[str, Any] | None) -> str:
-    """The metrics of an asset's update in a line."""
+    """Return the metrics of an asset's update in a line."""
     return shorten(metrics(extra or {}), BRIEF_VALUE)
 
 
 def besides(extra: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """What was told that has no column of its own."""
+    """Return the values that have no column of their own."""
     return {name: value for name, value in extra.items() if name not in names}
 
 
@@ -185,7 +187,7 @@ def render(
     headers: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """A page for this reader; None: someone who has not signed in."""
+    """Return a page for this reader, or for a reader without sign-in if None."""
     environment = _environment(path_prefix(request))
     context |= {
         "path": path_of(request),
@@ -203,13 +205,14 @@ def render(
 
 
 def render_part(prefix: str, template: str, **context: Any) -> Markup:
-    """A part of a page that is the same for every reader."""
+    """Return a part of a page that is the same for every reader."""
     return Markup(_environment(prefix).get_template(template).render(context))  # noqa: S704 (it is escaped)
 
 
 def load_templates(prefix: str) -> list[str]:
-    """Compile every page's template; return their names. Otherwise a page's first reader waits for it, and
-    everybody else meanwhile: it takes up to 0.1 s of the event loop."""
+    """Compile every page's template and return their names.
+    Otherwise a page's first reader waits for that, and all others meanwhile: it takes up to 0.1 s of the
+    event loop."""
     environment = _environment(prefix)
     names = environment.list_templates(extensions=["html"])
     for name in names:
@@ -257,30 +260,32 @@ def _environment(prefix: str) -> Environment:
 
 
 def run_url(run: Any, what: str = "runs") -> str:
-    """The address of a run's page, from a row or a record that names one; the ids may hold any sign."""
+    """Return the address of a run's page, from a row or a record that names the run.
+    The ids may hold any sign."""
     fields = run if isinstance(run, Mapping) else vars(run)
     return f"/{what}/" + "/".join(quote(fields[key], safe="") for key in ("deployment", "dag_id", "run_id"))
 
 
 def silence_url(incident: Any) -> str:
-    """The form that silences what an incident is of, filled in; nothing is silenced yet."""
+    """Return the address of the form that silences an incident, filled in.
+    Opening the form silences nothing yet."""
     fields = incident if isinstance(incident, Mapping) else vars(incident)
     return "/silences/new?" + query({"incident": fields["id"]})
 
 
 def airflow_run_url(airflow: str, run: Any) -> str:
-    """The address of a run in Airflow's own pages."""
+    """Return the address of a run in Airflow's own pages."""
     fields = run if isinstance(run, Mapping) else vars(run)
     return f"{airflow}/dags/{quote(fields['dag_id'], safe='')}/runs/{quote(fields['run_id'], safe='')}"
 
 
 def query(values: Mapping[str, Any], **more: Any) -> str:
-    """A query string."""
+    """Return a query string."""
     return urlencode({**values, **more}, doseq=True)
 
 
 def moment(value: datetime | str | None) -> Markup:
-    """A moment in UTC, which the page's script turns into the reader's own time."""
+    """Return a moment in UTC, which the page's script turns into the reader's own time."""
     if value is None:
         return NONE
     when = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
@@ -288,7 +293,7 @@ def moment(value: datetime | str | None) -> Markup:
 
 
 def cut_middle(value: str) -> Markup:
-    """A long id, of which the style sheet shows both ends; the whole is there to be copied and read aloud."""
+    """Return a long id of which the style sheet shows both ends. The whole can be copied and read aloud."""
     text = line(value)
     if len(text) <= HEAD + TAIL + 1:
         return Markup("{}").format(text)
@@ -297,7 +302,7 @@ def cut_middle(value: str) -> Markup:
 
 
 def took(start: datetime | None, end: datetime | None) -> Markup:
-    """How long something took; what is still going on is counted on by the page's script."""
+    """Return a duration. The page's script counts on what still goes on."""
     if start is None:
         return NONE
     if end is None:
@@ -306,47 +311,47 @@ def took(start: datetime | None, end: datetime | None) -> Markup:
 
 
 def ago(value: datetime) -> Markup:
-    """How long ago something was; the page's script counts on."""
+    """Return how long ago a moment was. The page's script counts on."""
     markup = Markup('<time class="ago" datetime="{}">{}</time>')
     return markup.format(_iso(value), f"at {value:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def relative(value: datetime | str) -> Markup:
-    """How long ago a moment was or how long it lies ahead, by the page's script; nothing without it."""
+    """Return the distance of a moment from the present, which the page's script fills in."""
     when = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
     return Markup('<time class="age" datetime="{}"></time>').format(_iso(when))
 
 
 def format_value(value: datetime | timedelta | str | None) -> Markup:
-    """What a mail's story holds, as a page shows it."""
+    """Return a value of a mail's story as a page shows it."""
     if isinstance(value, timedelta):
         return Markup("{}").format(span(value))
     return moment(value) if isinstance(value, datetime) else Markup("{}").format(line(value or "–"))
 
 
 def pretty(value: Any) -> Markup:
-    """JSON over several lines."""
+    """Return JSON over several lines."""
     return lines(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def lines(text: str) -> Markup:
-    """Text that keeps its lines, each made safe to show."""
+    """Return text that keeps its lines, each made safe to show."""
     return Markup("\n").join(plain_lines(text))
 
 
 def text_lines(text: str) -> list[str]:
-    """The text's lines, each made safe to show."""
+    """Return the text's lines, each made safe to show."""
     return plain_lines(text)
 
 
 @pass_environment
 def truncate(environment: Environment, text: str, length: int) -> str:
-    """Jinja's filter, for a text that is cleaned before it is cut."""
+    """Truncate as Jinja's filter does, after the text is cleaned."""
     return do_truncate(environment, line(text), length)
 
 
 def capitalize_first(text: str) -> str:
-    """The first letter as a sentence has it; the others, which names have, as they are."""
+    """Return the text with a capital first letter. Other letters stay, because names have them."""
     return text[:1].upper() + text[1:]
 
 

@@ -13,29 +13,30 @@ from pathlib import Path
 
 from airflow_windsock import small_file
 
-FIRST_WAIT = 1.0  # seconds; also the shortest, so that a failure always spares the next tasks
-LONGEST_WAIT = 8.0  # seconds; how late, at most, a monitor that is back again hears the news. An attempt
+FIRST_WAIT = 1.0  # seconds. The shortest wait too, so that a failure always spares the next tasks
+LONGEST_WAIT = 8.0  # seconds: the longest delay until a monitor that is back gets events. An attempt
 # costs a connection, of one process a host: cheap enough for an outage of any length
-LONGEST_ASKED = 30.0  # seconds; more of a pause than this the monitor's Retry-After is not given
+LONGEST_ASKED = 30.0  # seconds: the monitor's Retry-After gets no longer pause
 
 
 class Backoff:
-    """Exponential with full jitter above FIRST_WAIT. Wall-clock time, since processes share it."""
+    """The exponential back-off with full jitter above FIRST_WAIT.
+    Its times are wall-clock times, because processes share them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def wait(self) -> float:
-        """Seconds for which nothing shall be sent. Never more than LONGEST_ASKED, should the clock be set."""
+        """Return the seconds for which nothing may be sent: at most LONGEST_ASKED, if the clock is set."""
         until = self._state()[1]
         return min(max(until - time.time(), 0.0), LONGEST_ASKED)
 
     def failing(self) -> bool:
-        """Whether the last attempt of any process failed."""
+        """Return True if the last attempt of any process failed."""
         return self._state()[0] > 0
 
     def record_failure(self, at_least: float = 0.0) -> float:
-        """Notes a failure and gives the seconds to wait; `at_least` as the monitor's Retry-After has it."""
+        """Record a failure and return the seconds to wait. `at_least` is the monitor's Retry-After."""
         failures = self._state()[0] + 1
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 16))
         drawn = random.uniform(FIRST_WAIT, longest)  # noqa: S311 (spreads load, keeps no secret)
@@ -44,6 +45,7 @@ class Backoff:
         return wait
 
     def record_success(self) -> None:
+        """Forget all failures."""
         self._path.unlink(missing_ok=True)
 
     def _state(self) -> tuple[int, float]:

@@ -10,11 +10,14 @@ from pathlib import Path
 
 
 class SharedCounter:
+    """The counter that processes share through a file."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def add(self) -> None:
-        """Adds one; a count that cannot be written (the disk is full) is lost, what it counts is logged."""
+        """Add one.
+        A count that cannot be written (the disk is full) is lost, but what it counts is logged."""
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)

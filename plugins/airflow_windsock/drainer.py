@@ -32,24 +32,24 @@ from airflow_windsock.spool import Spool, SpooledEvent
 
 log = logging.getLogger("airflow_windsock.drainer")
 
-POLL_EVERY = 1.0  # seconds: what other processes put waits no longer; one empty listing costs microseconds
+POLL_EVERY = 1.0  # seconds: events of other processes wait no longer. An empty listing costs microseconds
 BUSY_AGAIN = 0.05  # seconds: another process drains just now, and may have listed before our event was put
 GAP = 0.04  # seconds from being woken to the pass: hooks go first, and a burst goes out in one request
 RECOVER_EVERY = 10.0  # seconds: how late, at most, the events of a process that died are taken up
-LAST_TURN = 0.25  # seconds: handing over takes milliseconds; a request that hangs must not hold up an exit
+LAST_TURN = 0.25  # seconds: handing over takes milliseconds, and a hanging request must not hold up an exit
 BROKEN_AGAIN = 5.0  # seconds, after an error of the disk or of our own
-REQUEST_SECONDS = 10.0  # for one request; the monitor answers in milliseconds, or is in trouble
+REQUEST_SECONDS = 10.0  # for one request: the monitor answers in milliseconds, or is in trouble
 PROBE_SECONDS = 3.0  # for the first request after a failure,
-PROBE = 10  # of so many events: whether the monitor is back is soon told
-PASS = 5_000  # events; then the spool is listed, and counted, anew
+PROBE = 10  # events: a small request soon shows whether the monitor is back
+PASS = 5_000  # events, after which the spool is listed and counted anew
 THREAD_BATCH = 100  # events a request from a thread: it shares the GIL with the scheduler's loop
 # An event that a living process still holds in its journal may be older than what others have put into the
 # spool, and of the same run.
-HELD_AT_MOST = 5.0  # seconds; a process that was stopped, or whose disk is broken, must not hold up others
+HELD_AT_MOST = 5.0  # seconds: a stopped process, or one with a broken disk, must not hold up others
 
 
 def horizon(root: Path) -> str | None:
-    """The least of the names that must still wait; None where all may go. Raises OSError."""
+    """Return the least of the names that must still wait, or None if all may be sent. Raises OSError."""
     folder = root / FOLDER
     too_old = f"{time.time_ns() - int(HELD_AT_MOST * 1e9):020d}"
     held = [_first_held(path) for path in folder.iterdir()] if folder.is_dir() else []
@@ -57,8 +57,8 @@ def horizon(root: Path) -> str | None:
 
 
 def _first_held(path: Path) -> str | None:
-    """The moment of the first line that the spool lacks. None for what is no journal: whoever recovers
-    journals says what is wrong with it."""
+    """Return the moment of the first line that the spool lacks, or None for a file that is no journal.
+    The recovery of journals logs what is wrong with such a file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:  # among others: its process ended just now, and everything is in the spool
@@ -74,7 +74,8 @@ def _first_held(path: Path) -> str | None:
 
 
 class Drainer:
-    """`wake` starts the thread where there is none; a forked child has none and starts its own."""
+    """The thread that sends the spool's events to the monitor.
+    `wake` starts a thread if none runs. A forked child inherits no thread and starts its own."""
 
     def __init__(self, spool: Spool, sender: Sender, backoff: Backoff, batch: int = THREAD_BATCH) -> None:
         self._spool, self._sender, self._backoff = spool, sender, backoff
@@ -89,13 +90,13 @@ class Drainer:
         os.register_at_fork(after_in_child=lambda: _reset_after_fork(reference))
 
     def add(self, body: bytes) -> None:
-        """Called in hooks: keeps one event, for the thread to send. Raises as Spool.add does."""
+        """Keep one event for the thread to send. Hooks call this. Raises as Spool.add does."""
         self._journal.append(body)
         if self._asleep.locked():
             self.wake()
 
     def wake(self) -> None:
-        """Called in hooks: no I/O, at most once the start of a thread."""
+        """Wake the thread, from a hook: no I/O, and at most once the start of a thread."""
         if self._thread is None:
             with self._starting:
                 self._start()
@@ -103,7 +104,7 @@ class Drainer:
             self._asleep.release()
 
     def run(self) -> None:
-        """Drains until `stop`."""
+        """Drain the spool until `stop`."""
         while not self._stopping.is_set():
             pause = self._run_pass()
             self._sleep(pause)
@@ -111,13 +112,14 @@ class Drainer:
             self._sleep(0.0)
 
     def stop(self) -> None:
-        """Makes `run` return after the request that is on its way."""
+        """Make `run` return after the request that is on its way."""
         self._stopping.set()
         with suppress(RuntimeError):
             self._asleep.release()
 
     def drain_once(self) -> bool:
-        """Sends what is there, whatever the back-off says. True if nothing is left. Raises Later, OSError."""
+        """Send everything in the spool, whatever the back-off says.
+        Return True if nothing is left. Raises Later and OSError."""
         self._recover()
         while self._spool.names(1) and not self._stopping.is_set():
             with self._lock.acquire() as has_lock:
@@ -130,7 +132,8 @@ class Drainer:
         return not self._spool.names(1)
 
     def _run_pass(self) -> float:
-        """One pass; gives the seconds until the next. No error ends the loop; it is said once a minute."""
+        """Make one pass and return the seconds until the next.
+        No error ends the loop. An error is logged once a minute."""
         self._on_disk(self._gather)
         try:
             return self._backoff.wait() or self._pass_or_back_off()
@@ -140,7 +143,8 @@ class Drainer:
             return BROKEN_AGAIN
 
     def _on_disk(self, action: Callable[[], None]) -> None:
-        """An error here must not stop the sending: that is what makes room on a full disk."""
+        """Run an action on the disk and log its error.
+        Sending must go on, because it makes room on a full disk."""
         try:
             action()
         except Exception:
@@ -148,7 +152,7 @@ class Drainer:
                 log.exception("windsock: events stay in the journals; trying again")
 
     def _gather(self) -> None:
-        """Into the spool with what hooks have appended, and now and then with what the dead have left."""
+        """Move what hooks have appended into the spool, and now and then what dead processes have left."""
         self._journal.hand_over()
         if time.monotonic() - self._recovered > RECOVER_EVERY:
             self._recovered = time.monotonic()
@@ -168,7 +172,9 @@ class Drainer:
             return self._backoff.record_failure(later.wait)
 
     def _pass(self) -> float:
-        """Looks again soon after anything was sent: a task leaves its event to whoever has the lock."""
+        """Send what may be sent, if the lock is free.
+        Return the seconds until the next pass. The next pass comes soon after anything was sent, because a
+        task leaves its event to the process that holds the lock."""
         if not self._spool.names(1):
             return POLL_EVERY
         with self._lock.acquire() as has_lock:
@@ -179,7 +185,7 @@ class Drainer:
         return 0.0 if more else BUSY_AGAIN if names or held else POLL_EVERY
 
     def _sendable(self) -> tuple[list[str], bool]:
-        """What may go out in this order, oldest first, and whether something must wait for its elders."""
+        """Return the names that may be sent, oldest first, and whether some must wait for older events."""
         before = horizon(self._spool.root)  # before the listing: what leaves a journal is in it
         names = self._spool.names(PASS + 1)
         if before is None or not names or names[-1] < before:
@@ -187,7 +193,7 @@ class Drainer:
         return [name for name in names if name < before], True
 
     def _send(self, names: list[str]) -> bool:
-        """Sends the first of them; gives whether more wait."""
+        """Send the first of the events. Return True if more wait."""
         most, seconds = (PROBE, PROBE_SECONDS) if self._backoff.failing() else (PASS, REQUEST_SECONDS)
         for batch in batches(islice(self._letters(names), most), self._batch):
             self._sender.send(batch, lambda: seconds)
@@ -208,7 +214,7 @@ class Drainer:
                 yield event
 
     def _sleep(self, seconds: float) -> None:
-        """Until `wake`; what woke it before this moment is forgotten."""
+        """Sleep until `wake` or until the time is over. A wake-up from before this moment is forgotten."""
         self._asleep.acquire(timeout=seconds)
 
     def _start(self) -> None:
@@ -223,7 +229,7 @@ class Drainer:
         atexit.register(self._end)
 
     def _live(self) -> None:
-        """The thread's life; its process has a journal."""
+        """Run the thread's whole life. Its process has a journal."""
         try:
             self._on_disk(self._journal.prepare)
             self.run()
@@ -239,7 +245,8 @@ class Drainer:
             thread.join(LAST_TURN)
 
     def _forget_parent(self) -> None:
-        """A child has its parent's memory, not its threads: nothing that a thread might hold may stay."""
+        """Forget the parent's thread and locks.
+        A child has its parent's memory but not its threads, so nothing that a thread might hold may stay."""
         self._thread = None
         self._starting = threading.Lock()
         self._asleep = (

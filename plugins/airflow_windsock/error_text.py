@@ -11,19 +11,19 @@ import traceback
 from collections.abc import Callable
 from functools import lru_cache
 
-MAX_MESSAGE = 4_000  # characters; a mail shows it whole
+MAX_MESSAGE = 4_000  # characters: a mail shows all of them
 MAX_TRACE = 16_000  # characters, the last ones: they name the error
 MAX_FRAMES = 50  # of one traceback, the innermost
 MAX_MASKED = 200_000  # characters that are given to the masker: bounds its time on a huge text
 
-# Where the masker of the running version lives. A task's secrets are known to the Task SDK's masker, the
-# scheduler's and the dag-processor's to core's, so both are asked; the last is 3.0's.
+# The modules of the running version's masker. The Task SDK's masker knows a task's secrets, and core's masker
+# knows the scheduler's and the dag-processor's, so both are asked. The last module is 3.0's.
 MASKERS = ("airflow.sdk._shared.secrets_masker", "airflow._shared.secrets_masker")
 OLD_MASKERS = ("airflow.sdk.execution_time.secrets_masker",)
 
 
 def describe(error: object) -> dict[str, str | None] | None:
-    """`error` as a hook has it (an exception, a text or None) for an event's data."""
+    """Return `error` as a hook has it (an exception, a text or None) in the form for an event's data."""
     if error is None:
         return None
     if not isinstance(error, BaseException):
@@ -36,19 +36,19 @@ def describe(error: object) -> dict[str, str | None] | None:
 
 
 def head(text: str, length: int) -> str:
-    """The first `length` characters, masked."""
+    """Return the first `length` characters, masked."""
     masked = mask(text[:MAX_MASKED])
     return masked if len(masked) <= length else masked[: length - 1] + "…"
 
 
 def tail(text: str, length: int) -> str:
-    """The last `length` characters, masked."""
+    """Return the last `length` characters, masked."""
     masked = mask(text[-MAX_MASKED:])
     return masked if len(masked) <= length else "…" + masked[1 - length :]
 
 
 def mask(text: str) -> str:
-    """`text` with Airflow's secrets replaced; "" where Airflow has no masker that we know."""
+    """Return `text` with Airflow's secrets replaced, or "" if Airflow has no masker that we know."""
     redactors = _redactors()
     if not redactors:
         return ""

@@ -30,8 +30,9 @@ are on, also the traceparent that Airflow gave, or nothing."""
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
-    """JSON without spaces. The standard library's encoder makes one in C for each call; one for all of them
-    takes half the time. Where it cannot be had in this way, its own way."""
+    """Return an encoder of JSON without spaces.
+    The standard library's encoder makes a C encoder for each call. One C encoder for all calls takes half
+    the time. If it cannot be had, the standard library's own way is used."""
     plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=facts.plain)
     try:
         make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
@@ -46,12 +47,13 @@ ENCODE = _encoder()
 
 
 def digest(*parts: str) -> str:
-    """Short and the same wherever it is built, whatever the names hold."""
+    """Return a short digest that is the same on every machine, whatever characters the names hold."""
     return hashlib.sha256(serialize(parts)).hexdigest()[:32]
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """UTC, six digits, Z. Airflow has no naive times; one without a zone is taken for UTC."""
+    """Return the moment in UTC with six digits and Z.
+    Airflow has no naive times. A time without a zone is taken for UTC."""
     if moment is None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
@@ -59,12 +61,13 @@ def timestamp(moment: datetime | None) -> str | None:
 
 
 def serialize(document: Event | Report | tuple[str, ...]) -> bytes:
-    """UTF-8 JSON. Lone surrogates, which a file name or an error's text can hold, become question marks."""
+    """Return the document as UTF-8 JSON.
+    Lone surrogates, which a file name or an error's text can hold, become question marks."""
     return "".join(ENCODE(document, 0)).encode("utf-8", "replace")
 
 
 def event(report: Report, nanoseconds: int) -> Event:
-    """The event of what a hook reported at that moment."""
+    """Return the event of what a hook reported at that moment."""
     kind, source, facts, *trace = report
     data = KINDS[kind](source, facts)
     if trace:
@@ -73,8 +76,9 @@ def event(report: Report, nanoseconds: int) -> Event:
 
 
 def complete_event(body: bytes, nanoseconds: int) -> bytes:
-    """The event's JSON for what was kept of a hook's call at that moment; what is neither report nor event
-    stays as it is, and whoever reads it as an event sets it aside with the reason."""
+    """Return the event's JSON for what was kept of a hook's call at that moment.
+    A body that is neither report nor event stays as it is. The spool's reader sets it aside with the reason.
+    """
     if not body.startswith(b"["):
         return body
     try:
@@ -84,6 +88,7 @@ def complete_event(body: bytes, nanoseconds: int) -> bytes:
 
 
 def dag_run(source: str, read: Read) -> Event:
+    """Return the event of a DAG run's state."""
     run = facts.run(read)
     data = {**run, **_times(run, RUN_TIMES)}
     state, anchor = run["state"], data["start_date"] or data["queued_at"] or ""
@@ -98,6 +103,7 @@ def dag_run(source: str, read: Read) -> Event:
 
 
 def task_instance(source: str, read: Read) -> Event:
+    """Return the event of a task's state."""
     ti = facts.task(read)
     data = {**ti, **_times(ti, TASK_TIMES)}
     state, index = ti["state"], f"[{ti['map_index']}]" if ti["map_index"] >= 0 else ""
@@ -112,23 +118,27 @@ def task_instance(source: str, read: Read) -> Event:
 
 
 def asset_created(source: str, data: Facts) -> Event:
+    """Return the event of a new asset."""
     asset = data["asset"]
     event_id = f"asset:{digest(asset['name'], asset['uri'])}:created"
     return _event(source, event_id, "airflow.asset.created", asset["uri"], data)
 
 
 def asset_alias_created(source: str, data: Facts) -> Event:
+    """Return the event of a new asset alias."""
     name = data["alias"]["name"]
     return _event(source, f"asset_alias:{digest(name)}:created", "airflow.asset_alias.created", name, data)
 
 
 def asset_nudge(source: str, data: Facts) -> Event:
+    """Return the nudge that makes the monitor look for an asset's update in Airflow."""
     return _event(source, f"nudge:{uuid.uuid4()}", "windsock.asset.nudge", data["asset"]["uri"], data)
 
 
 def import_error(source: str, filename: str, stacktrace: str) -> Event:
-    # What differs from parse to parse (addresses, the process that took too long) would make each parse an
-    # error of its own. The hook knows no bundle: the monitor finds out which file within it that is.
+    """Return the event of an import error. Its id is the same for each parse of the same error."""
+    # Parts that differ from parse to parse (addresses, the process that took too long) would make each parse
+    # an error of its own. The hook knows no bundle. The monitor finds out which file within it that is.
     same = re.sub(r"0x[0-9a-fA-F]+|(?<=PID: )[0-9]+", "*", stacktrace)
     event_id = f"import_error:{digest('', filename)}:{digest(same)}"
     data = {
@@ -164,8 +174,9 @@ HOOKS = (*READERS, *IMPORT_ERRORS)
 
 
 def report(hook: str, source: str, *objects: Any) -> Report | Event:
-    """What is to be kept of a call of that hook. An import error is an event at once: its identity is that of
-    a text too long to keep."""
+    """Return what to keep of a call of that hook.
+    An import error becomes an event at once, because its identity comes from a text that is too long to
+    keep."""
     if hook in READERS:
         kind, read = READERS[hook]
         return kind, source, read(*objects)
@@ -173,7 +184,7 @@ def report(hook: str, source: str, *objects: Any) -> Report | Event:
 
 
 def report_with_trace(hook: str, source: str, *objects: Any) -> Report | Event:
-    """The same, with the trace that it belongs to."""
+    """Return what `report` returns, with the trace that the run or task belongs to."""
     reported = report(hook, source, *objects)
     if isinstance(reported, dict):
         return {**reported, traces.ATTRIBUTE: traces.derive_traceparent(reported)}
@@ -191,7 +202,7 @@ def _format_moment(nanoseconds: int) -> str | None:
 
 
 def _event(source: str, id: str, type: str, subject: str, data: Facts, time: str | None = None) -> Event:  # noqa: A002 (CloudEvents' own names)
-    """`time` None: the moment of the report, which `event` knows."""
+    """Return a CloudEvent. A `time` of None means the moment of the report, which `event` knows."""
     return {
         "specversion": "1.0",
         "id": id,

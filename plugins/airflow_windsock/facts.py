@@ -19,7 +19,7 @@ from airflow_windsock import error_text
 
 Facts = dict[str, Any]
 Read = list[Any]
-"""What `read_run` or `read_task` read, for JSON: without names, which `run` and `task` know."""
+"""The values that `read_run` or `read_task` read, for JSON. Their names are known to `run` and `task`."""
 
 MAX_NOTE = 2_000  # characters of Airflow's word for why a run ended
 AIRFLOW_S_WORDS = frozenset({"success", "task_failure", "all_tasks_deadlocked", "timed_out"})  # no secrets
@@ -33,7 +33,8 @@ RUN = ("dag_id", "run_id", "run_type", *RUN_TIMES)
 RUN_IDENTITY = 2  # of these: there is no event without them
 RUN_TYPE = RUN.index("run_type")
 TEST = "test"
-"""The run_type that is told of a run of `airflow dags test`; Airflow's is manual, triggered by test."""
+"""The reported run_type of a run of `airflow dags test`. Airflow calls the run manual, triggered by a test.
+"""
 TASK = (
     *("dag_id", "run_id", "task_id", "try_number", "id", "state", "map_index", "max_tries"),
     *(*TASK_TIMES, "operator", "hostname"),
@@ -43,6 +44,7 @@ TRY_ID, STATE, OPERATOR = TASK.index("id"), TASK.index("state"), TASK.index("ope
 
 
 def read_run(run: Any, msg: str | None = None, *, state: str) -> Read:
+    """Read what a report needs from a DAG run, without a query to Airflow's database."""
     read = _read(run, RUN, RUN_IDENTITY)
     started_by = run.__dict__.get("triggered_by")  # as it is loaded: no query in the scheduler
     if started_by is not None and getattr(started_by, "value", started_by) == TEST:
@@ -52,9 +54,11 @@ def read_run(run: Any, msg: str | None = None, *, state: str) -> Read:
 
 
 def read_task(previous_state: object, ti: Any, error: object = None, *, state: str) -> Read:
-    """Raises ValueError where a failed try's object says neither that it is over nor that one follows."""
+    """Read what a report needs from a task instance.
+    Raises ValueError if the object of a failed try says neither that the task is over nor that another try
+    follows."""
     read = _read(ti, TASK, TASK_IDENTITY)
-    # The hook says *failed* for every try that failed; its object says whether another try follows. A state
+    # The hook says *failed* for every try that failed. Its object says whether another try follows. A state
     # set by hand has no previous state, and its object may still hold the old one.
     if state == "failed" and previous_state is not None:
         state = _resolve_failed_state(read)
@@ -67,7 +71,8 @@ def read_task(previous_state: object, ti: Any, error: object = None, *, state: s
 
 
 def run(read: Read) -> Facts:
-    # What a journal holds of an older plugin has no partition key; Airflow has them from 3.2 on.
+    """Return a DAG run's data from what `read_run` kept."""
+    # A report that an older plugin left in a journal has no partition key. Airflow has them from 3.2 on.
     facts = dict(zip((*RUN, "state", "message", "partition_key"), read, strict=False))
     if facts.get("partition_key") is None:
         facts.pop("partition_key", None)
@@ -75,6 +80,7 @@ def run(read: Read) -> Facts:
 
 
 def task(read: Read) -> Facts:
+    """Return a task's data from what `read_task` kept."""
     facts = dict(zip((*TASK, "error"), read, strict=True))
     map_index = facts["map_index"]
     return {
@@ -95,15 +101,18 @@ def task(read: Read) -> Facts:
 
 
 def read_asset(asset: Any) -> Facts:
+    """Return an asset's name, URI and group as event data."""
     return {"asset": {"name": asset.name, "uri": asset.uri, "group": getattr(asset, "group", None)}}
 
 
 def read_alias(alias: Any) -> Facts:
+    """Return an asset alias's name and group as event data."""
     return {"alias": {"name": alias.name, "group": getattr(alias, "group", None)}}
 
 
 def plain(value: object) -> object:
-    """What Airflow's objects hold and JSON has no form for. Raises TypeError for anything else."""
+    """Convert a value of Airflow's objects for which JSON has no form.
+    Raises TypeError for any other value."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Enum):
@@ -124,7 +133,9 @@ def _mask_note(msg: str | None) -> str | None:
 
 
 def _resolve_failed_state(read: Read) -> str:
-    """Raises ValueError where the object says neither: `failed` is never guessed, the reconciler knows."""
+    """Return `failed` or `up_for_retry`, as the object says.
+    Raises ValueError if the object says neither: `failed` is never guessed, because the reconciler will find
+    it."""
     found = read[STATE]
     state = found.value if isinstance(found, Enum) else found
     if state not in ("failed", "up_for_retry"):
@@ -135,9 +146,9 @@ def _resolve_failed_state(read: Read) -> str:
 
 
 def _try_id(ti: Any, found: object, state: str) -> str:
-    """The id of the try that the event is about, in hexadecimal. The scheduler, where it handles a killed
-    task with a retry left, gives the object the next try's id before it calls the hook; SQLAlchemy remembers
-    the loaded one."""
+    """Return the id of the try that the event is about, in hexadecimal.
+    If the scheduler handles a killed task with a retry left, it gives the object the next try's id before it
+    calls the hook. SQLAlchemy remembers the loaded id."""
     if state == "up_for_retry":
         loaded = getattr(getattr(ti, "_sa_instance_state", None), "committed_state", {}).get("id")
         found = loaded if isinstance(loaded, (str, uuid.UUID)) else found

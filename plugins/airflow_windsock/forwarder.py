@@ -1,11 +1,10 @@
-"""The forwarder, which is the drainer as a process of its own, beside Airflow or in a sidecar.
+"""The forwarder: the drainer as a process of its own, on Airflow's machine or in a sidecar.
 
 Its command is `python -m airflow_windsock.forwarder`.
 
-The forwarder reads the settings that Airflow would read. They come from Airflow if it is installed,
-otherwise from the variables AIRFLOW__WINDSOCK__*. It needs the spool directory that the plugin writes, and
-the same user.
-"""
+The forwarder reads the settings that Airflow would read. They come from Airflow if Airflow is installed,
+otherwise from the variables AIRFLOW__WINDSOCK__*. The forwarder needs the spool directory that the plugin
+writes, and the same user."""
 
 from __future__ import annotations
 
@@ -26,8 +25,11 @@ log = logging.getLogger("airflow_windsock.forwarder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 stopped by SIGTERM or SIGINT, or --once and the spool is empty; 1 --once and something
-    is left; 2 the settings do not allow to send."""
+    """Run the forwarder and return its exit status.
+
+    0: stopped by SIGTERM or SIGINT, or the spool is empty after --once.
+    1: something is left after --once.
+    2: the settings do not allow to send."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_windsock.forwarder",
         description="Sends what waits in the spool to the monitor.",

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import cast
 
 PWrite = Callable[[int, bytes, int, int], int]
-"""Descriptor, bytes, how many, position; gives how many were written, negative: none, for some error."""
+"""A function of descriptor, bytes, length and position. It returns the number of written bytes. A negative
+number means that none was written, because of some error."""
 
 
 def find_gil_holding_pwrite() -> PWrite:
-    """libc's own, or where it cannot be had `os.pwrite`, which raises."""
+    """Return libc's own pwrite, or `os.pwrite`, which raises, if libc's cannot be had."""
     try:
         import ctypes
 
@@ -33,4 +34,5 @@ def find_gil_holding_pwrite() -> PWrite:
 
 
 def pwrite_releasing_gil(descriptor: int, line: bytes, _size: int, position: int) -> int:
+    """Write with `os.pwrite`, which releases the GIL and raises OSError."""
     return os.pwrite(descriptor, line, position)

@@ -36,13 +36,14 @@ FOLDER = "journals"
 HEAD = 21  # bytes of the first line: the position, twenty digits, of the first line that the spool lacks
 PREFIX = 21  # bytes before each event: its moment, twenty digits of nanoseconds, and a space
 READ = 2 * MAX_EVENT_BYTES  # bytes at once: room for one line at least, whatever its length
-SHRINK_ABOVE = 4 * 1024 * 1024  # bytes; an idle journal is emptied anyway, this bounds one that never rests
-LOCK_WAIT = 0.05  # seconds; others hold the lock for one write, so longer means a disk in trouble
+SHRINK_ABOVE = 4 * 1024 * 1024  # bytes. An idle journal is emptied anyway. This bounds one that never rests
+LOCK_WAIT = 0.05  # seconds: others hold the lock for one write, so a longer wait means a disk in trouble
 
 
 class Journal:
-    """One a process, made with its first event or by its thread. `append` is for any thread; all else is for
-    the one that drains, and in a forked child for `forget`."""
+    """The file that keeps a process's reports until they are in the spool.
+    Each process has one, made with its first event or by its thread. Any thread may call `append`. All else
+    is for the thread that drains, and `forget` is for a forked child."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -51,13 +52,13 @@ class Journal:
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._size = self._taken = HEAD  # bytes written, and of these the ones that the spool has
-        self._appended = self._handed = 0  # events; each number is written by one side only
+        self._appended = self._handed = 0  # events: each number is written by one side only
         self._main: int | None = None
         self._held_pwrite: PWrite = pwrite_releasing_gil
 
     def append(self, report: bytes) -> None:
-        """Keeps one report, or event; in a file of its own where there can be no journal. Raises as Spool.add
-        does."""
+        """Keep one report or event, in a file of its own if no journal can be made.
+        Raises as Spool.add does."""
         lock, spool = self._lock, self._spool
         if lock.acquire(True, LOCK_WAIT):
             try:
@@ -71,12 +72,12 @@ class Journal:
         spool.add(complete_event(report, time.time_ns()))
 
     def prepare(self) -> None:
-        """Makes the file, so that no hook has to."""
+        """Make the file, so that no hook has to."""
         with self._lock:
             self._open()
 
     def hand_over(self) -> None:
-        """Puts what was appended into the spool. Raises OSError; what is not yet there stays here."""
+        """Move what was appended into the spool. Raises OSError, and then the rest stays in the journal."""
         if self._descriptor is None:
             return
         self._spool.look()
@@ -90,7 +91,8 @@ class Journal:
             self._shrink()
 
     def close(self) -> None:
-        """Leaves nothing behind: the process ends. Raises OSError, and then another process recovers."""
+        """Remove the file, because the process ends.
+        Raises OSError, and then another process recovers the file."""
         self.hand_over()
         with self._lock:
             if self._descriptor is not None and self._taken == self._size:
@@ -98,8 +100,9 @@ class Journal:
                 self._drop()
 
     def forget(self) -> None:
-        """As if there had never been a journal. A child has its parent's memory and descriptors, not its
-        threads: whatever lock a thread held is made anew, and closing leaves the parent its file's lock."""
+        """Forget the parent's journal, in a forked child.
+        A child has its parent's memory and descriptors, but not its threads. So every lock that a thread
+        held is made anew, and closing leaves the parent its file's lock."""
         self._lock = threading.Lock()
         self._appended = self._handed = 0
         self._drop()
@@ -123,13 +126,14 @@ class Journal:
         return self._descriptor
 
     def _write(self, descriptor: int, line: bytes) -> None:
-        """Only a whole line moves the end, so the next is written over one that failed half-way. The
-        main thread (a scheduler's loop, a parse) keeps the GIL; of an api-server's requests one waits for a
+        """Write one line at the journal's end.
+        Only a whole line moves the end, so the next line overwrites one that failed half-way. The main
+        thread (a scheduler's loop, a parse) keeps the GIL. Of an api-server's requests only one waits for a
         slow disk, not all."""
         size = len(line)
         try:
             count = self._held_pwrite(descriptor, line, size, self._size) if get_ident() == self._main else -1
-            if count < 0:  # or os.pwrite tells the error
+            if count < 0:  # or os.pwrite raises the error
                 count = os.pwrite(descriptor, line, self._size)
             if count != size:
                 raise OSError(errno.ENOSPC, f"the journal took {count} of {size} bytes")  # noqa: TRY301
@@ -152,8 +156,9 @@ class Journal:
 
 
 def recover(spool: Spool) -> None:
-    """Puts what dead writers have left into the spool, a line that is not whole too: its reader sets it aside
-    with the reason. Raises the last OSError, when all the others are through."""
+    """Put what dead writers have left into the spool.
+    A line that is not whole is put there too, and its reader sets it aside with the reason. Raises the last
+    OSError, after all the other journals are done."""
     folder = spool.root / FOLDER
     failed: OSError | None = None
     if not os.path.lexists(folder):
@@ -189,7 +194,7 @@ def _recover(spool: Spool, path: Path) -> None:
 
 
 def _make(spool: Spool) -> tuple[Path, int]:
-    """A journal with its lock held from the moment that others can see it. Raises OSError."""
+    """Make a journal that is locked from the moment other processes can see it. Raises OSError."""
     spool.prepare()
     own_directory(spool.root / FOLDER)
     name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.journal"
@@ -210,8 +215,8 @@ def _note(descriptor: int, position: int) -> None:
 
 
 def _move_to_spool(spool: Spool, descriptor: int, start: int, end: int) -> Iterator[int]:
-    """Puts the lines from `start` to `end` into the spool, gives the position behind each, and notes the last
-    one. Raises OSError."""
+    """Put the lines from `start` to `end` into the spool.
+    Yields the position behind each line and notes the last position. Raises OSError."""
     position = start
     try:
         while position < end:
@@ -228,7 +233,8 @@ def _move_to_spool(spool: Spool, descriptor: int, start: int, end: int) -> Itera
 
 
 def _store_line(spool: Spool, line: bytes) -> None:
-    """What has no moment is put with this one, and its reader sets it aside."""
+    """Store one line under its moment.
+    A line without a moment gets the present one, and its reader sets it aside."""
     line = line.removesuffix(b"\n")
     moment = line[: PREFIX - 1]
     if len(moment) == PREFIX - 1 and moment.isdigit() and line[PREFIX - 1 : PREFIX] == b" ":

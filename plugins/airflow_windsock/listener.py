@@ -40,7 +40,8 @@ TASK_RUNNER = "airflow.sdk.execution_time.task_runner"
 
 @lru_cache(maxsize=1)
 def listeners() -> list[object]:
-    """What Airflow shall register: nothing where no monitor is named. Once a process, whoever loads it."""
+    """Return the listener for Airflow to register, or none if no monitor is named.
+    Cached, so that a process has one however often the plugin is loaded."""
     settings, problems = configuration.from_airflow()
     for problem in problems:
         log.error("windsock: %s", problem)
@@ -48,7 +49,7 @@ def listeners() -> list[object]:
 
 
 class Listener:
-    """One for a process and those forked from it. No exception leaves a hook."""
+    """The listener of a process and of those forked from it. No exception leaves a hook."""
 
     def __init__(self, settings: Settings) -> None:
         self._source = settings.source
@@ -72,8 +73,9 @@ class Listener:
 
     @hookimpl
     def on_starting(self, component: object) -> None:
-        """A scheduler, dag-processor or triggerer sends what its predecessor left. The api-server has no such
-        hook, and starts its thread with its first event; a task's process never does."""
+        """Start the thread that sends what a predecessor left: in a scheduler, dag-processor or triggerer.
+        The api-server has no such hook and starts its thread with its first event. A task's process never
+        starts one."""
         if type(component).__name__ == "TaskRunnerMarker":
             return
         self._safely(
@@ -84,58 +86,72 @@ class Listener:
 
     @hookimpl
     def on_dag_run_running(self, dag_run: Any, msg: str) -> None:
+        """Report a DAG run that started."""
         self._safely(self._run, "on_dag_run_running", dag_run, msg)
 
     @hookimpl
     def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
+        """Report a DAG run that succeeded."""
         self._safely(self._run, "on_dag_run_success", dag_run, msg)
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
+        """Report a DAG run that failed."""
         self._safely(self._run, "on_dag_run_failed", dag_run, msg)
 
     @hookimpl
     def on_task_instance_running(self, previous_state: object, task_instance: Any) -> None:
+        """Report a try that started."""
         self._safely(self._task, "on_task_instance_running", previous_state, task_instance)
 
     @hookimpl
     def on_task_instance_success(self, previous_state: object, task_instance: Any) -> None:
+        """Report a try that succeeded."""
         self._safely(self._task, "on_task_instance_success", previous_state, task_instance)
 
     @hookimpl
     def on_task_instance_failed(self, previous_state: object, task_instance: Any, error: object) -> None:
+        """Report a try that failed, whether or not another follows."""
         self._safely(self._task, "on_task_instance_failed", previous_state, task_instance, error)
 
     @hookimpl
     def on_task_instance_skipped(self, previous_state: object, task_instance: Any) -> None:
+        """Report a task that was skipped."""
         self._safely(self._task, "on_task_instance_skipped", previous_state, task_instance)
 
     @hookimpl
     def on_asset_created(self, asset: Any) -> None:
+        """Report a new asset."""
         self._safely(self._report, "on_asset_created", asset)
 
     @hookimpl
     def on_asset_alias_created(self, asset_alias: Any) -> None:
+        """Report a new asset alias."""
         self._safely(self._report, "on_asset_alias_created", asset_alias)
 
     @hookimpl
     def on_asset_changed(self, asset: Any) -> None:
+        """Report that an asset changed."""
         self._safely(self._report_change, asset)
 
     @hookimpl
     def on_asset_event_emitted(self, asset_event: Any) -> None:
+        """Report that an asset event was emitted."""
         self._safely(self._report_emitted, asset_event)
 
     @hookimpl
     def on_new_dag_import_error(self, filename: str, stacktrace: str) -> None:
+        """Report a file's first import error."""
         self._safely(self._report, "on_new_dag_import_error", filename, stacktrace)
 
     @hookimpl
     def on_existing_dag_import_error(self, filename: str, stacktrace: str) -> None:
+        """Report a further import error of a file."""
         self._safely(self._report, "on_existing_dag_import_error", filename, stacktrace)
 
     def _safely(self, action: Callable[..., object], *objects: Any) -> None:
-        """Never raises. SystemExit and the like pass: they are a signal's, meant for Airflow, not ours."""
+        """Run a hook's action without raising.
+        SystemExit and the like pass, because they come from a signal and are meant for Airflow."""
         try:
             action(*objects)
         except Full as full:
@@ -151,8 +167,9 @@ class Listener:
         self._thread.nudged = asset.uri
 
     def _report_emitted(self, asset_event: Any) -> None:
-        """From 3.2 Airflow calls on_asset_event_emitted right after on_asset_changed for the same change, in
-        the same thread: one nudge is enough."""
+        """Report an asset event, unless `on_asset_changed` has just reported it.
+        From 3.2 Airflow calls on_asset_event_emitted right after on_asset_changed for the same change, in
+        the same thread. One nudge is enough."""
         nudged, self._thread.nudged = getattr(self._thread, "nudged", None), None
         if nudged != asset_event.asset.uri:
             self._report("on_asset_changed", asset_event.asset)
@@ -184,5 +201,6 @@ class Listener:
 
 @lru_cache(maxsize=64)
 def is_in_task_process(kind: type) -> bool:
-    """The Task SDK's own task instance exists in the process that runs the task, and nowhere else."""
+    """Return True if the class is the Task SDK's own task instance.
+    That class exists only in the process that runs the task."""
     return any(base.__module__ == TASK_RUNNER for base in kind.__mro__)

@@ -25,7 +25,7 @@ class FileLock:
 
     @contextmanager
     def acquire(self, within: float = 0.0) -> Iterator[bool]:
-        """Whether this process has the lock, at the latest after so many seconds. Raises OSError."""
+        """Yield True if this process gets the lock within so many seconds, else False. Raises OSError."""
         if self._file is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
@@ -49,7 +49,9 @@ class FileLock:
             time.sleep(LOOK_AGAIN)
 
     def forget(self) -> None:
-        """The lock belongs to the open file, which parent and child share: closing leaves the parent's."""
+        """Close this process's file.
+        The lock belongs to the open file, which parent and child share, so closing it leaves the parent's
+        lock."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

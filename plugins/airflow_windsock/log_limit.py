@@ -11,12 +11,13 @@ SAY_EVERY = 60.0  # seconds
 
 
 class LogLimit:
-    """Asks for a key: may it be said now?"""
+    """The limit of log lines: each key may be logged once in SAY_EVERY seconds."""
 
     def __init__(self) -> None:
         self._last_logged: dict[str, float] = {}
 
     def allows(self, key: str) -> bool:
+        """Return True if the key may be logged now."""
         now = time.monotonic()
         if now - self._last_logged.get(key, float("-inf")) < SAY_EVERY:
             return False

@@ -5,12 +5,12 @@ The line holds no command to a terminal, and begins no line of its own.
 
 from __future__ import annotations
 
-MAX_LINE = 1_000  # characters; the longest message of the monitor's own has about 300
+MAX_LINE = 1_000  # characters: the longest message of the monitor has about 300
 
 
 def one_line(text: str) -> str:
-    """The text without controls, signs that reorder a line, and halves of surrogate pairs, and no longer than
-    MAX_LINE."""
+    """Return the text as one line of at most MAX_LINE characters.
+    Control characters, characters that reorder a line, and halves of surrogate pairs are left out."""
     beginning = text[: MAX_LINE + 1]
     words = "".join(sign if sign.isprintable() else " " for sign in beginning).split()
     line = " ".join(words)

@@ -16,11 +16,11 @@ from airflow_windsock import small_file
 
 LOOK_EVERY = 1.0  # seconds: a put looks at the file no oftener
 WRITE_EVERY = 5.0  # seconds: a drainer writes it no oftener
-STALE_AFTER = 30.0  # seconds; longer than a drainer is ever held up by one request
+STALE_AFTER = 30.0  # seconds: longer than one request ever holds up a drainer
 
 
 class Quota:
-    """Counts events and bytes; numbers are of the whole spool, of all processes."""
+    """The bound of the whole spool, in events and bytes, across all processes."""
 
     def __init__(
         self, path: Path, max_events: int, max_bytes: int, measure: Callable[[], tuple[int, int]]
@@ -34,19 +34,20 @@ class Quota:
 
     @property
     def events(self) -> int:
-        """How many the spool holds, by what is known."""
+        """The number of events in the spool, as last counted."""
         return self._events
 
     def admits(self, events: int, size: int) -> bool:
-        """Whether so many events of `size` bytes together may still be put, by what is known."""
+        """Return True if so many more events, of `size` bytes together, may be put, by the last count."""
         return self._events + events <= self._max_events and self._bytes + size <= self._max_bytes
 
     def add(self, size: int) -> None:
+        """Count one more event of `size` bytes."""
         self._events += 1
         self._bytes += size
 
     def update(self, events: int, total: int) -> None:
-        """Tells every process what the spool holds, as somebody has just counted it."""
+        """Share with every process a fresh count of what the spool holds."""
         self._events, self._bytes = events, total
         if time.monotonic() - self._written_at < WRITE_EVERY:
             return
@@ -57,7 +58,7 @@ class Quota:
             return
 
     def look(self) -> None:
-        """Takes over what another process has counted, or counts where nobody else does."""
+        """Take over another process's count, or count if no other process does."""
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()

@@ -22,8 +22,8 @@ from airflow_windsock.spool import Spool, SpooledEvent
 from airflow_windsock.status_header import HEADER, StatusHeader
 from airflow_windsock.transport import Answer, Unreachable, post
 
-MAX_BATCH = 500  # events; the monitor takes no more
-MAX_REQUEST = 3_500_000  # bytes, brackets and commas included; the monitor takes 4 MiB
+MAX_BATCH = 500  # events: the monitor takes no more
+MAX_REQUEST = 3_500_000  # bytes, brackets and commas included: the monitor takes 4 MiB
 PROBLEM = "application/problem+json"
 REFUSALS = {400: "#problem-malformed", 413: "#problem-too-large"}
 """The monitor's own refusals of a request as a whole, each with the end of its type, which never changes."""
@@ -47,7 +47,7 @@ REMEDIES = {
 
 
 class Later(Exception):
-    """Nothing more is to be sent for now. `misconfigured`: somebody must mend something."""
+    """The error that ends sending for now. `misconfigured` means that a person must change something."""
 
     def __init__(self, reason: str, *, misconfigured: bool = False, wait: float = 0.0) -> None:
         super().__init__(one_line(reason))
@@ -56,7 +56,7 @@ class Later(Exception):
 
 
 class Sender:
-    """One for a process; has no state but what it was made with."""
+    """The sender of requests to the monitor. Each process has one, without state of its own."""
 
     def __init__(self, settings: Settings, endpoint: Endpoint, spool: Spool) -> None:
         self._secrets = settings.secrets
@@ -65,8 +65,8 @@ class Sender:
         self._status_header = StatusHeader(spool)
 
     def send(self, events: Sequence[SpooledEvent], seconds_left: Callable[[], float]) -> None:
-        """Sends one request, more only where it must be split; `seconds_left` says how many seconds the next
-        one may take. Raises Later."""
+        """Send one request, and more only if the request must be split.
+        `seconds_left` returns the seconds that the next request may take. Raises Later."""
         body = b"[" + b",".join(event.body for event in events) + b"]"
         headers = {
             **HEADERS,
@@ -97,7 +97,7 @@ class Sender:
 
 
 def batches(events: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[list[SpooledEvent]]:
-    """Requests' worth of events, in order."""
+    """Yield the events in groups that fit a request, in order."""
     batch: list[SpooledEvent] = []
     size = 2
     for event in events:
@@ -111,8 +111,9 @@ def batches(events: Iterator[SpooledEvent], most: int = MAX_BATCH) -> Iterator[l
 
 
 def _results(answer: Answer, events: Sequence[SpooledEvent]) -> list[dict[str, Any]]:
-    """The monitor's word on each event, in their order. Nothing is removed on the word of something that
-    merely answers 202: what cannot be read raises Later."""
+    """Return the monitor's result for each event, in their order.
+    Raises Later for an answer that cannot be read, because a server that merely answers 202 must not make an
+    event disappear."""
     try:
         results = json.loads(answer.body)["results"]
         answered = [
@@ -141,21 +142,21 @@ def _later(answer: Answer) -> Later:
 
 
 def _is_monitors_refusal(answer: Answer) -> bool:
-    """Whether it is the monitor's own word that this request will never be taken."""
+    """Return True if the answer is the monitor's own and says that this request will never be accepted."""
     ending = REFUSALS.get(answer.status)
     kind = _problem(answer).get("type")
     return ending is not None and isinstance(kind, str) and kind.endswith(ending)
 
 
 def _detail(answer: Answer) -> str:
-    """The problem's own words (RFC 9457), else the answer's beginning."""
+    """Return the problem's own text (RFC 9457), else the answer's beginning."""
     problem = _problem(answer)
     text = answer.body[:MAX_DETAIL].decode("utf-8", "replace")
     return str(problem.get("detail") or problem.get("title") or text)[:MAX_DETAIL]
 
 
 def _problem(answer: Answer) -> dict[str, Any]:
-    """Its members; none where the answer is no problem."""
+    """Return the problem's members, or none if the answer is no problem."""
     if answer.content_type != PROBLEM:
         return {}
     try:

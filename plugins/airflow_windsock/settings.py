@@ -32,7 +32,7 @@ Read = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where events are posted to."""
+    """The address to which events are posted."""
 
     tls: bool
     host: str
@@ -42,7 +42,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the plugin goes by. `endpoint` None or no `secrets`: events are kept, and not sent."""
+    """The plugin's settings. Without `endpoint` or `secrets`, events are kept and not sent."""
 
     deployment: str
     spool_dir: Path
@@ -54,14 +54,16 @@ class Settings:
     max_bytes: int = 256 * 1024 * 1024
     task_send_budget: float = 1.0
     traces: bool = False
-    """Whether events say which trace they belong to."""
+    """True if events carry the trace that they belong to."""
 
     @property
     def source(self) -> str:
+        """The CloudEvents source of this deployment."""
         return f"/airflow/{self.deployment}"
 
     @property
     def sends(self) -> bool:
+        """True if there is a monitor to send to and a secret to sign with."""
         return self.endpoint is not None and bool(self.secrets)
 
 
@@ -77,14 +79,15 @@ class Bounds:
 NUMBERS = {
     "spool_max_events": Bounds(50_000, 1, 10_000_000),  # a busy day without the monitor
     "spool_max_bytes": Bounds(256 * 1024**2, 64 * 1024, 1024**4),  # at about 1 KiB an event, above the count
-    # Seconds that all hooks of one task may spend on sending, together. With the spool's own work a task is
-    # then held up by less than 1.5 s even by a monitor that accepts and never answers; 0: never send.
+    # Seconds that all hooks of one task may spend on sending, together. With the spool's own work, a monitor
+    # that accepts and never answers holds a task up by less than 1.5 s. 0: never send.
     "task_send_budget": Bounds(1.0, 0, 10),
 }
 
 
 def load(read: Read, airflow_home: Path) -> tuple[Settings | None, tuple[str, ...]]:
-    """The settings, None where the plugin shall be inert; and what is wrong with them, with the remedy."""
+    """Return the settings, and each fault in them with its remedy.
+    The settings are None if the plugin is to be inert."""
     url = read("monitor_url").strip()
     if not url:
         return None, ()
@@ -113,7 +116,7 @@ def load(read: Read, airflow_home: Path) -> tuple[Settings | None, tuple[str, ..
 
 
 def from_airflow() -> tuple[Settings | None, tuple[str, ...]]:
-    """As the Airflow of this process is configured."""
+    """Read the settings from the configuration of this process's Airflow."""
     from airflow.configuration import AIRFLOW_HOME, conf
 
     def read(name: str) -> str:
@@ -123,7 +126,7 @@ def from_airflow() -> tuple[Settings | None, tuple[str, ...]]:
 
 
 def from_environment() -> tuple[Settings | None, tuple[str, ...]]:
-    """From the environment variables that Airflow would read, where no Airflow is installed."""
+    """Read the settings from Airflow's environment variables, without an installed Airflow."""
 
     def read(name: str) -> str:
         return os.environ.get(f"AIRFLOW__{SECTION.upper()}__{name.upper()}", "")
@@ -155,7 +158,8 @@ _URL_REMEDY = "Write it like http://windsock:8090. Events are kept in the spool 
 
 
 def _ingest_secret(read: Read, airflow_home: Path, problems: list[str]) -> str:
-    """From the setting, or from a file: Airflow's own `_CMD` is for secrets that Airflow knows."""
+    """Read the secret from the setting or from a file.
+    Airflow's own `_CMD` works only for secrets that Airflow knows."""
     text, path = read("ingest_secret"), read("ingest_secret_file").strip()
     if not path:
         return text
@@ -185,7 +189,7 @@ def _secrets(text: str, problems: list[str]) -> tuple[bytes, ...]:
 
 
 def _secret(number: int, text: str, problems: list[str]) -> bytes:
-    """The key, or b"" for a secret that is none. The value itself is never shown."""
+    """Return the key, or b"" if the secret is invalid. The value itself is never shown."""
     try:
         key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 
 def signature_headers(body: bytes, secrets: Iterable[bytes]) -> dict[str, str]:
-    """Headers for one attempt at sending `body`; a retry is signed anew. One signature for each secret, so
-    that sender and receiver need not change secrets at the same moment."""
+    """Return the headers for one attempt at sending `body`.
+    A retry is signed anew. Each secret makes one signature, so sender and receiver need not change secrets
+    at the same moment."""
     message_id = f"msg_{os.urandom(16).hex()}"
     timestamp = str(int(time.time()))
     signed = f"{message_id}.{timestamp}.".encode() + body

@@ -1,4 +1,4 @@
-"""The spool: a directory that holds each event in a file of its own until the monitor has accepted it.
+"""The spool: a directory that holds each event in a file until the monitor has accepted it.
 
     tmp/   being written        new/   waiting to be sent       bad/   never accepted, with the reason
 
@@ -13,8 +13,7 @@ gap.
 Nothing is rotated: a file is removed when the monitor has accepted its event, and bad/ keeps the last
 `MAX_BAD` files. When the spool is at its bound (quota.py), or the disk is full, the newest event is refused
 and counted (`refused`, which the monitor shows as a metric). The hook logs the reason and goes on
-(listener.py), and the reconciler fills the gap.
-"""
+(listener.py), and the reconciler fills the gap."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ ABANDONED_AFTER = 3600.0  # seconds in tmp/: its writer is dead, who needed mill
 
 
 class Full(Exception):
-    """The spool is at its bound; the event was refused and counted."""
+    """The spool is at its bound. The event was refused and counted."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ class SpooledEvent:
 
 
 class Spool:
-    """Raises OSError where the directory cannot be used; `add` also raises Full."""
+    """The directory of events that wait for the monitor.
+    Raises OSError if the directory cannot be used. `add` also raises Full."""
 
     def __init__(
         self, root: Path, max_events: int, max_bytes: int, clock: Callable[[], int] = time.time_ns
@@ -76,7 +76,7 @@ class Spool:
         self._ready = False
 
     def add(self, body: bytes) -> str:
-        """Keeps one event and gives the name of its file."""
+        """Keep one event and return the name of its file."""
         self.prepare()
         self.look()
         self.admit(len(body))
@@ -87,17 +87,17 @@ class Spool:
             raise
 
     def look(self) -> None:
-        """Learns now and then what the spool holds, of all processes."""
+        """Learn now and then how much the spool holds, across all processes."""
         self._quota.look()
 
     def admit(self, size: int, waiting: int = 0, waiting_bytes: int = 0) -> None:
-        """Raises Full if there is no room for an event of `size` bytes, beside what waits in a journal."""
+        """Raise Full if an event of `size` bytes has no room, counting what waits in a journal too."""
         if size > MAX_EVENT_BYTES or not self._quota.admits(1 + waiting, size + waiting_bytes):
             self.refused.add()
             raise Full(f"{self.root} is full: see [windsock] spool_max_events and spool_max_bytes")
 
     def store(self, body: bytes, moment: int) -> str:
-        """Keeps one event whatever the bound; gives the name of its file, which sorts by `moment`."""
+        """Keep one event whatever the bound. Return the name of its file, which sorts by `moment`."""
         name = self._name(len(body), moment)
         _write(self._tmp / name, body).rename(self._new / name)
         self._quota.add(len(body))
@@ -105,21 +105,20 @@ class Spool:
 
     @property
     def waiting(self) -> int:
-        """How many events it holds, by what is known."""
+        """The number of events in the spool, as last counted."""
         return self._quota.events
 
     def _name(self, size: int, moment: int) -> str:
-        return (
-            f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{size}.json"  # the serial tells threads apart
-        )
+        return f"{moment:020d}-{os.getpid()}-{next(self._serial)}-{size}.json"  # the serial separates threads
 
     def moment(self) -> int:
-        """Now, in nanoseconds; grows in this process even if the clock is set back."""
+        """Return the present in nanoseconds.
+        The value grows in this process even if the clock is set back."""
         self._last = moment = max(self._clock(), self._last + 1)
         return moment
 
     def names(self, most: int = sys.maxsize) -> list[str]:
-        """The oldest of what waits, in order. Hidden files (NFS makes them) are nobody's event."""
+        """Return the oldest names in order. Hidden files (NFS makes them) are no events."""
         if not self._exists():
             return []
         oldest: list[str] = []
@@ -132,7 +131,8 @@ class Spool:
         return oldest
 
     def read(self, name: str) -> SpooledEvent | None:
-        """The event in that file; None if another took it meanwhile, or if it is none and was set aside."""
+        """Return the event in that file.
+        None means that another process took it, or that it was no event and was set aside."""
         try:
             body = _read(self._new / name)
             event = json.loads(body)
@@ -144,10 +144,11 @@ class Spool:
             return None
 
     def remove(self, name: str) -> None:
+        """Remove the file of an event that the monitor has accepted."""
         (self._new / name).unlink(missing_ok=True)
 
     def set_aside(self, name: str, reason: str) -> None:
-        """Moves a file into bad/ and writes the reason beside it. Raises OSError if it cannot be moved."""
+        """Move a file into bad/ and write the reason next to it. Raises OSError if it cannot be moved."""
         self.prepare()
         try:
             (self._new / name).rename(self._bad / name)
@@ -160,7 +161,7 @@ class Spool:
         self._prune()
 
     def recover(self) -> None:
-        """Clears tmp/ of writers that died: a whole event is sent after all, the rest is swept away."""
+        """Clear tmp/ of files whose writers died: a whole event is sent after all, the rest is removed."""
         if not self._exists():
             return
         for draft in self._tmp.iterdir():
@@ -180,7 +181,7 @@ class Spool:
         draft.rename(self._new / self._name(len(body), self.moment()))
 
     def prepare(self) -> None:
-        """Makes the directories once a process. Raises OSError."""
+        """Make the directories, once a process. Raises OSError."""
         if self._ready:
             return
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -189,8 +190,8 @@ class Spool:
         self._ready = True
 
     def _exists(self) -> bool:
-        """Return True if there is a spool. Raises OSError if it is another user's: what lies there is signed
-        with our secret."""
+        """Return True if the spool exists.
+        Raises OSError if another user owns it, because its files are signed with our secret."""
         if not self._ready and not os.path.lexists(self._new):
             return False
         self.prepare()
@@ -221,7 +222,8 @@ def _write(path: Path, body: bytes) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    """Raises OSError or ValueError for what no Spool has put there: links, folders, pipes, huge files."""
+    """Read a file of the spool.
+    Raises OSError or ValueError for what no Spool has put: links, folders, pipes, huge files."""
     match = NAME.fullmatch(path.name)
     if match is None or int(match[1]) > MAX_EVENT_BYTES:
         raise ValueError("the file's name is not one that the spool gives")
@@ -243,7 +245,8 @@ def _event_id(event: object) -> str:
 
 
 def _pieces(directory: Path) -> Iterator[list[str]]:
-    """The names in it, some at a time: whoever lists 50,000 lets the scheduler's loop run meanwhile."""
+    """Yield the folder's names some at a time.
+    A listing of 50,000 names lets the scheduler's loop run meanwhile."""
     with os.scandir(directory) as entries:
         names = (entry.name for entry in entries if not entry.name.startswith("."))
         while piece := list(islice(names, PIECE)):

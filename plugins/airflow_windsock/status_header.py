@@ -13,12 +13,13 @@ from airflow_windsock.spool import Spool, SpooledEvent
 
 HEADER = "windsock-spool"
 FAILED = "failed_hooks"  # the file in the spool that counts hooks which could not report
-MAX_HOST = 48  # characters of the host's name; the monitor takes 64 with what follows
+MAX_HOST = 48  # characters of the host's name: the monitor takes 64 with what follows
 MOMENT = 20  # digits at the beginning of a file's name: when it was put, in nanoseconds
 
 
 class StatusHeader:
-    """One for a process. The name tells hosts, and several spools of a host, apart."""
+    """The header that reports the spool's state.
+    The name in it distinguishes hosts, and several spools of a host."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -27,7 +28,7 @@ class StatusHeader:
         self._name = f"{host}-{hashlib.sha256(str(spool.root).encode()).hexdigest()[:8]}"
 
     def format(self, events: Sequence[SpooledEvent]) -> str:
-        """`events` are what is sent, the oldest first."""
+        """Return the header's value for a request with these events, the oldest first."""
         moments = [int(event.name[:MOMENT]) for event in events[:1] if event.name[:MOMENT].isdigit()]
         oldest = max(0, (time.time_ns() - moments[0]) // 10**9) if moments else 0
         return (

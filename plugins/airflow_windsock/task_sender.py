@@ -2,10 +2,9 @@
 
 The process is forked for one task and ends with `os._exit`. Airflow commits a final failure only after its
 hook has returned. So the hook sends within the budget, and the rest is left to the next process that drains.
-On a worker's host that may be another task, because nothing else lives long enough there.
+On a worker's host that may be another task, because nothing else lives long enough on that host.
 
-Older events go first, so the events of a run stay in order, whichever process sends them.
-"""
+Older events go first, so the events of a run stay in order, whichever process sends them."""
 
 from __future__ import annotations
 
@@ -22,12 +21,12 @@ log = logging.getLogger("airflow_windsock.task")
 
 LEAST_USEFUL = 0.02  # seconds: with less, an attempt would fail for want of time and blame the monitor
 PROBE_SECONDS = 0.25  # for the first attempt after a failure: a monitor that is back answers in milliseconds
-TURN_WAIT = 0.05  # seconds; another's request takes milliseconds, or is in trouble
+TURN_WAIT = 0.05  # seconds: another process's request takes milliseconds, or is in trouble
 CATCH_UP = 50  # events: a request that takes milliseconds
 
 
 class TaskSender:
-    """`budget`: seconds for all attempts of one task together."""
+    """The sender in a task's process. `budget` is the seconds for all attempts of one task together."""
 
     def __init__(self, spool: Spool, sender: Sender, backoff: Backoff, budget: float) -> None:
         self._spool, self._sender, self._backoff = spool, sender, backoff
@@ -37,7 +36,7 @@ class TaskSender:
         self._left = 0.0
 
     def send(self, task: str, name: str) -> None:
-        """Tries to send file `name`, and what is older; `task` is the task instance's id."""
+        """Try to send the file `name` and older files. `task` is the task instance's id."""
         if task != self._task:
             self._task, self._left = task, self._budget
         if self._left < LEAST_USEFUL or self._backoff.wait() > 0:
@@ -51,7 +50,7 @@ class TaskSender:
 
     def _try(self, name: str, ends: float) -> None:
         with self._lock.acquire(min(TURN_WAIT, ends - time.monotonic())) as has_lock:
-            if not has_lock:  # whoever has it looks again, and finds this event too
+            if not has_lock:  # the holder looks again, and finds this event too
                 return
             try:
                 self._send_files(self._due(name), ends)
@@ -62,8 +61,9 @@ class TaskSender:
                 log.log(level, "windsock: the event waits in the spool: %s", later)
 
     def _due(self, name: str) -> list[str]:
-        """Oldest first, up to `name`: what is younger is its own writer's business. Nothing where a living
-        process holds an older event: it sends both in a moment."""
+        """Return the names up to `name`, oldest first.
+        Younger events are left to their own writers. The list is empty if a living process holds an older
+        event, because that process sends both in a moment."""
         before = horizon(self._spool.root)
         if before is not None and before < name:
             return []

@@ -14,12 +14,14 @@ from typing import Any
 
 ATTRIBUTE = "traceparent"
 SAMPLED = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][13579bdf]")
-"""What is not sampled is kept by nobody: Airflow's traces are off, or pass this run over."""
+"""A sampled traceparent. Traces that are not sampled are kept nowhere: Airflow's traces are off, or skip
+this run."""
 
 
 def read_traceparent(objects: tuple[Any, ...]) -> str:
-    """The traceparent that Airflow gave the run or the task, or nothing. Read from the object's own dict: an
-    attribute that is not loaded would be asked of the database, in a hook."""
+    """Return the traceparent that Airflow gave the run or the task, or "".
+    It is read from the object's own dict, because an attribute that is not loaded would cost a database
+    query in a hook."""
     for item in objects:
         carrier = getattr(item, "__dict__", {}).get("context_carrier")
         found = carrier.get(ATTRIBUTE) if isinstance(carrier, dict) else None
@@ -29,7 +31,7 @@ def read_traceparent(objects: tuple[Any, ...]) -> str:
 
 
 def derive_traceparent(event: dict[str, Any]) -> str:
-    """The same for every event of a run; for what is of no run, the event's own."""
+    """Derive a traceparent that is the same for every event of a run. An event of no run gets its own."""
     data = event["data"]
     if data.get("dag_id") and data.get("run_id"):
         parts = [event["source"], data["dag_id"], data["run_id"]]

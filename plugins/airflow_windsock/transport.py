@@ -34,6 +34,8 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class Answer:
+    """An HTTP answer, as far as the sender reads it."""
+
     status: int
     body: bytes
     content_type: str
@@ -42,7 +44,7 @@ class Answer:
 
 
 def post(endpoint: Endpoint, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
-    """Posts `body`. Raises Unreachable, at the latest when `seconds` are over."""
+    """Post `body` and return the answer. Raises Unreachable, at the latest when `seconds` are over."""
     deadline = time.monotonic() + seconds
     import http.client  # only where something is sent: importing it takes 25 ms
 
@@ -102,8 +104,9 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
-    """Addresses of the host. The system's resolver knows no deadline, so it runs in a thread that is left to
-    itself when it takes too long; an address needs no resolver and no thread."""
+    """Return the host's addresses.
+    The system's resolver knows no deadline, so it runs in a thread that is abandoned if it takes too long. A
+    numeric address needs no resolver and no thread."""
     found: list[tuple[int, Any]] = []
     failed: list[OSError] = []
 
@@ -136,7 +139,7 @@ def _remaining_seconds(deadline: float) -> float:
 
 
 class _Deadlined:
-    """As much of a socket as http.client uses, each call with the time that is left."""
+    """The part of a socket that http.client uses. Each call may take the time that is left."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected = connected
@@ -150,7 +153,7 @@ class _Deadlined:
         return io.BufferedReader(_Received(self._connected, self._deadline))
 
     def close(self) -> None:
-        """http.client closes before the answer is read; `post` closes the socket itself."""
+        """Do nothing: http.client closes before the answer is read, and `post` closes the socket itself."""
 
 
 class _Received(io.RawIOBase):

@@ -2,9 +2,8 @@
 
 Three values of the read models come from Airflow's listings, without an event. The first is the paused state
 of a DAG that is seen for the first time. The second is the description of a DAG: its tags, owners and
-schedule. The third is the dates of a task's end that a hook reported with other dates (tries.py). Nobody is
-notified of any of them.
-"""
+schedule. The third is the dates of a task's end that a hook reported with other dates (tries.py). None of
+the three causes a notification."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -38,13 +37,13 @@ _APPLIERS: dict[type[Data], _Appliers] = {
     ImportErrorMendedData: (apply_import_errors,),
     DagPauseData: (apply_pauses,),
 }
-"""Who brings the read models up to which data. No two of them write the same table, so each
-goes by itself."""
+"""The functions that apply each type of data to the read models. No two of them write the same table, so
+each works by itself."""
 
 
 def detect_duplicates(connection: Connection, events: Sequence[Event]) -> list[bool]:
-    """Which of these events, in their order, were told under another id. To be asked where nobody else
-    appends to the log."""
+    """Return True for each event, in order, that was reported under another id.
+    Call this only while no other transaction can append to the log."""
     tries, errors = detect_duplicate_tries(connection, events), detect_duplicate_errors(connection, events)
     return [is_duplicate or other for is_duplicate, other in zip(tries, errors, strict=True)]
 
@@ -55,7 +54,7 @@ def apply(connection: Connection, seq: int, event: Event) -> None:
 
 
 def apply_all(connection: Connection, logged: Iterable[tuple[int, Event]]) -> None:
-    """The same for several, in their order."""
+    """Apply several logged events to the read models, in their order."""
     logged_by_appliers: dict[_Appliers, list[LoggedData[Any]]] = defaultdict(list)
     for seq, event in logged:
         logged_by_appliers[_APPLIERS.get(type(event.data), ())].append((seq, event, event.data))

@@ -27,7 +27,7 @@ _UNCOUNTED: Row = {"updates": None}
 
 @dataclass(frozen=True)
 class AssetName:
-    """Which asset, of which Airflow."""
+    """The identity of an asset: its URI and its Airflow deployment."""
 
     deployment: str
     uri: str
@@ -35,7 +35,7 @@ class AssetName:
 
 @dataclass(frozen=True)
 class AssetUpdate:
-    """One update, and what came of it as far as the reader may see it."""
+    """An asset's update and its consequences, as far as the reader may see them."""
 
     seq: int
     asset_event_id: int
@@ -52,7 +52,7 @@ class AssetUpdate:
 
 
 def asset(connection: Connection, name: AssetName, allowed_dags: AllowedDags = None) -> Row | None:
-    """An asset as the updates that the reader may see left it, or None where there is none of these."""
+    """Return an asset as the updates that the reader may see left it, or None without such updates."""
     row = find(connection, assets, vars(name))
     if row is None or allowed_dags is None:
         return dict(row) if row else None
@@ -66,11 +66,11 @@ def asset(connection: Connection, name: AssetName, allowed_dags: AllowedDags = N
 def asset_list(
     connection: Connection, limit: int, before: int | None = None, allowed_dags: AllowedDags = None
 ) -> list[Row]:
-    """The assets that changed last, newest first; for a reader of some DAGs, as their updates left each.
-    They are fewer than `limit` if one answer holds no more.
+    """Return the assets that changed last, newest first.
+    For a reader of some DAGs, each is as those DAGs' updates left it. The list is shorter than `limit` if an
+    answer holds no more.
 
-    The number of updates is left out for such a reader: it counts those by the other DAGs too.
-    """
+    The number of updates is left out for such a reader, because it counts updates by the other DAGs too."""
     if allowed_dags is None:
         return _rows(connection, limit, before)
     last = func.max(events.c.seq)
@@ -91,7 +91,7 @@ def asset_list(
     )
     if len(found) == limit or len(found) < len(names):
         return found
-    # Behind these, of what the log has forgotten the read model still has what the last update told.
+    # After these come the last updates that the log has forgotten and the read model still has.
     forgotten = (
         assets.c.last_seq <= cursor.state(connection).pruned_seq,
         *readable(assets.c.deployment, assets.c.source_dag_id, allowed_dags),
@@ -112,7 +112,7 @@ def _rows(
 
 
 def _build_asset_row(name: AssetName, updates: Sequence[AssetUpdate]) -> Row:
-    """The row as the read model would have it, had there been no updates but these, the newest first."""
+    """Return the read model's row as these updates alone, newest first, would have left it."""
     newest, latest = updates[0], max(updates, key=lambda update: (update.timestamp, update.seq))
     return {
         **vars(name),
@@ -133,8 +133,8 @@ def asset_updates(
     before: int | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[AssetUpdate]:
-    """The updates that the reader may see, newest first; `before` is the seq of the page before. They are
-    fewer than `limit` if one answer holds no more."""
+    """Return the updates that the reader may see, newest first.
+    `before` is the seq of the page before. The list is shorter than `limit` if an answer holds no more."""
     query = _filter_by_asset(select(events.c.seq, events.c.time, events.c.body), name, allowed_dags)
     if before is not None:
         query = query.where(events.c.seq < before)
@@ -154,7 +154,7 @@ def asset_updates(
 def asset_gaps(
     connection: Connection, name: AssetName, limit: int, allowed_dags: AllowedDags = None
 ) -> list[timedelta]:
-    """From each of the last updates to the next, the latest first."""
+    """Return the time from each of the last updates to the next, the latest first."""
     query = (
         _filter_by_asset(select(events.c.time), name, allowed_dags)
         .order_by(events.c.seq.desc())
@@ -166,8 +166,9 @@ def asset_gaps(
 def can_read_comparison(
     connection: Connection, name: AssetName, asset_event_id: int, until: datetime, allowed_dags: AllowedDags
 ) -> bool:
-    """Return True if the update that a text compared this one with is sure to be one that the reader may see:
-    the log has none before it that the reader may not, and none can have been forgotten."""
+    """Return True if the reader surely may see the update that a text compared this one with.
+    That is so if the log has no earlier update that the reader may not see, and none can have been
+    forgotten."""
     if allowed_dags is None:
         return True
     query = _filter_by_asset(select(events.c.id), name, None).where(
@@ -181,6 +182,7 @@ def can_read_comparison(
 
 
 def gaps(moments: Sequence[datetime]) -> list[timedelta]:
+    """Return the time between neighboring moments, the latest first."""
     return [later - earlier for later, earlier in pairwise(sorted(moments, reverse=True))]
 
 

@@ -13,6 +13,7 @@ from monitor.rules.matching import MatchSubject
 
 
 def apply_pauses(connection: Connection, logged: Sequence[LoggedData[DagPauseData]]) -> None:
+    """Apply pauses and their ends to the read model of DAGs."""
     for seq, event, data in logged:
         key = {"deployment": event.deployment, "dag_id": data.dag_id}
         old = find(connection, dags, key)
@@ -23,26 +24,27 @@ def apply_pauses(connection: Connection, logged: Sequence[LoggedData[DagPauseDat
 
 
 def dag(connection: Connection, deployment: str, dag_id: str) -> Row | None:
-    """What is known of one DAG; None: it was never seen."""
+    """Return the row of a DAG, or None if the DAG was never seen."""
     row = find(connection, dags, {"deployment": deployment, "dag_id": dag_id})
     return dict(row) if row else None
 
 
 def load_dags(connection: Connection, deployment: str) -> dict[str, Row]:
-    """Every DAG that was ever seen, by its dag_id."""
+    """Return every DAG that was ever seen, by its dag_id."""
     query = select(dags).where(dags.c.deployment == deployment)
     return {row["dag_id"]: dict(row) for row in connection.execute(query).mappings()}
 
 
 def find_partitioned_dags(connection: Connection, deployment: str) -> set[str]:
-    """The DAGs whose runs partitions of assets begin."""
+    """Return the DAGs whose runs are begun by partitions of assets."""
     query = select(dags.c.dag_id).where(dags.c.deployment == deployment, dags.c.is_partitioned)
     return set(connection.execute(query).scalars())
 
 
 def see_dags(connection: Connection, deployment: str, new: Mapping[str, Row]) -> None:
-    """Keep what DAGs are like that were not seen before. Beside what Airflow's list says of it
-    (`update_dags`), whether it is paused: the one thing in the read models that no event may have told."""
+    """Insert rows for DAGs that were not seen before.
+    A row holds the facts of Airflow's list (`update_dags`) and whether the DAG is paused. The paused state
+    is the one fact in the read models that may come without an event."""
     defaults: Row = {"deployment": deployment, "times_paused": 0, "times_unpaused": 0, "last_seq": None}
     if new:
         connection.execute(
@@ -69,7 +71,7 @@ def update_dags(connection: Connection, deployment: str, changed: Mapping[str, R
 
 
 def strangers(connection: Connection, deployment: str, after: int, limit: int) -> set[str]:
-    """DAGs of which runs were told after this seq, and nothing else is known."""
+    """Return DAGs that had a run reported after this seq and of which nothing else is known."""
     has_row = exists().where(dags.c.deployment == dag_runs.c.deployment, dags.c.dag_id == dag_runs.c.dag_id)
     query = select(dag_runs.c.dag_id).where(
         dag_runs.c.last_seq > after, dag_runs.c.deployment == deployment, ~has_row
@@ -78,7 +80,7 @@ def strangers(connection: Connection, deployment: str, after: int, limit: int) -
 
 
 def every_dag(connection: Connection) -> frozenset[tuple[str, str]]:
-    """Each (deployment, dag_id) that Airflow's lists or a run have told of."""
+    """Return each (deployment, dag_id) that Airflow's lists or a reported run have named."""
     all_dags = union(
         select(dags.c.deployment, dags.c.dag_id), select(dag_runs.c.deployment, dag_runs.c.dag_id)
     )
@@ -95,12 +97,12 @@ def find_labels(connection: Connection, names: Collection[tuple[str, str]]) -> d
 
 
 def facts_of(connection: Connection, event: Event) -> MatchSubject:
-    """With the DAG's tags and owners, where Airflow's list has shown them."""
+    """Return the subject for rule matching, with the DAG's tags and owners if they are known."""
     return facts_of_all(connection, [event])[0]
 
 
 def facts_of_all(connection: Connection, events: Sequence[Event]) -> list[MatchSubject]:
-    """Of each of these, in their order."""
+    """Return the subject for rule matching of each event, in order."""
     names = [(event.deployment, event.dag_id) for event in events]
     found = _DAGS.rows(connection, {name for name in names if name[1]})
     rows_by_dag = {(row["deployment"], row["dag_id"]): row for row in found}

@@ -27,7 +27,7 @@ class BundleFile(NamedTuple):
 
     @classmethod
     def from_row(cls, row: Mapping[str, object]) -> "BundleFile | None":
-        """Of a row of this table or of REST; None if only the whole path is known."""
+        """Return the file of a row of this table or of REST, or None if only the whole path is known."""
         bundle, path = row["bundle_name"], row.get("path") or row["filename"]
         return cls(str(bundle), str(path)) if bundle is not None else None
 
@@ -51,6 +51,7 @@ def may_be(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
 def apply_import_errors(
     connection: Connection, logged: Sequence[LoggedData[ImportErrorData | ImportErrorMendedData]]
 ) -> None:
+    """Apply import errors and their ends to the read model."""
     for seq, event, data in logged:
         key = {"deployment": event.deployment, "error_id": data.error_id or event.id}
         old = find(connection, table, key)
@@ -61,7 +62,7 @@ def _import_error(
     data: ImportErrorData | ImportErrorMendedData, old: RowMapping | None, error_id: str
 ) -> Row:
     is_open = isinstance(data, ImportErrorData)
-    if old is not None:  # named as it was told first; where it is, REST says (`locate`)
+    if old is not None:  # named as in its first report. REST says which file it is (`locate`)
         return {"open": is_open, "times": old["times"] + is_open}
     trace = trace_of_error(error_id, data.stacktrace) if isinstance(data, ImportErrorData) else None
     file: Row = {"filename": data.filename, "bundle_name": data.bundle_name, "trace": trace}
@@ -69,8 +70,8 @@ def _import_error(
 
 
 def find_import_errors(connection: Connection, deployment: str, error_ids: Collection[str]) -> dict[str, Row]:
-    """Every import error that is open, these, and those with the same traces as these, by the id under which
-    each was told first."""
+    """Return import errors by the id of their first report.
+    They are all open ones, those with these ids, and those with the same traces as these ids."""
     traces = {trace_of_error(error_id) for error_id in error_ids}
     conditions = [
         table.c.open,
@@ -90,14 +91,14 @@ def _some(values: Iterable[str]) -> Iterator[list[str]]:
 
 
 def locate(connection: Connection, deployment: str, places: Mapping[str, BundleFile]) -> None:
-    """Keep where the files are of errors that a hook told, by their ids."""
+    """Store the places of the files whose errors a hook reported, by the errors' ids."""
     for error_id, place in places.items():
         its = (table.c.deployment == deployment, table.c.error_id == error_id)
         connection.execute(update(table).where(*its).values(**place._asdict()))
 
 
 def places_of(connection: Connection, deployment: str, filename: str) -> set[BundleFile]:
-    """Where a file is that a hook has named by its whole path, as far as REST has said so."""
+    """Return the places of a file that a hook has named by its whole path, as far as REST has shown them."""
     query = select(table.c.bundle_name, table.c.path).where(
         table.c.deployment == deployment, table.c.filename == filename, table.c.path.is_not(None)
     )
@@ -105,8 +106,8 @@ def places_of(connection: Connection, deployment: str, filename: str) -> set[Bun
 
 
 def detect_duplicate_errors(connection: Connection, events: Sequence[Event]) -> list[bool]:
-    """Which of these events, in their order, tell for the first time of an import error that the log has
-    under another id: of a hook what REST told, or the other way round."""
+    """Return True for each event, in order, that first reports an import error logged under another id.
+    A hook reports what REST reported before, or the other way round."""
     return [
         isinstance(event.data, ImportErrorData)
         and _is_duplicate(connection, event, event.data, events[:number])
@@ -117,7 +118,7 @@ def detect_duplicate_errors(connection: Connection, events: Sequence[Event]) -> 
 def _is_duplicate(
     connection: Connection, event: Event, data: ImportErrorData, before: Sequence[Event]
 ) -> bool:
-    if data.error_id not in (None, event.id):  # told again, under the next number: it is known by its id
+    if data.error_id not in (None, event.id):  # reported again, under the next number: its id identifies it
         return False
     trace = trace_of_error(event.id, data.stacktrace)
     same = (table.c.deployment == event.deployment, table.c.trace == trace, table.c.error_id != event.id)

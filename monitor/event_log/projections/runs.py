@@ -17,7 +17,7 @@ from monitor.events.event import Event
 
 @dataclass(frozen=True)
 class RunName:
-    """Which run, of which Airflow."""
+    """The identity of a DAG run: its Airflow deployment, DAG and run id."""
 
     deployment: str
     dag_id: str
@@ -32,7 +32,7 @@ def runs(
     state: str | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[Row]:
-    """The runs that changed last, newest first; `before` is the last_seq of the page before."""
+    """Return the runs that changed last, newest first. `before` is the last_seq of the page before."""
     query = select(dag_runs).where(*readable(dag_runs.c.deployment, dag_runs.c.dag_id, allowed_dags))
     if before is not None:
         query = query.where(dag_runs.c.last_seq < before)
@@ -55,12 +55,12 @@ _RUNNING = Statement(
 
 
 def running(connection: Connection, deployment: str, limit: int) -> list[Row]:
-    """The runs that go on, those first of which nothing was told for longest."""
+    """Return the runs that still go on, first those with the oldest last report."""
     return _RUNNING.rows(connection, deployment=deployment, most=limit)
 
 
 def run(connection: Connection, name: RunName) -> Row | None:
-    """One run, or None where the read model does not know it."""
+    """Return a run, or None if the read model does not know it."""
     row = find(connection, dag_runs, vars(name))
     return dict(row) if row else None
 
@@ -70,7 +70,7 @@ _RUNS_OF = KeyLookup(dag_runs, _RUN_AT, columns=(*_RUN_AT, "run_type"))
 
 
 def test_runs(connection: Connection, events: Sequence[Event]) -> set[tuple[str, str, str]]:
-    """Of the runs that these events are of, those that `airflow dags test` made."""
+    """Return the runs of these events that `airflow dags test` made."""
     names = {(event.deployment, event.get("dag_id"), event.get("run_id")) for event in events}
     found = _RUNS_OF.rows(connection, names)
     return {tuple(row[name] for name in _RUN_AT) for row in found if row["run_type"] == TEST}
@@ -81,10 +81,10 @@ MAX_ERRORS = 50  # of a run's tasks, whose texts one message reads: it shows a f
 
 
 def tasks(connection: Connection, name: RunName) -> list[Row]:
-    """The latest try of each task of a run, in the order in which they began: what a message tells of.
+    """Return the latest try of each task of a run for a message, ordered by start.
 
-    A run may have thousands of mapped tasks with long errors: only those of the first failures are read.
-    """
+    A run may have thousands of mapped tasks with long errors, so only the errors of the first failures are
+    read."""
     its = match_key(task_instances, vars(name))
     without = [column for column in task_instances.c if column.name != "error"]
     rows = connection.execute(select(*without).where(its).order_by(*_BY_START)).mappings()
@@ -112,11 +112,11 @@ class TaskPlace(NamedTuple):
 
 @dataclass(frozen=True)
 class TaskPage:
-    """Some tasks of a run."""
+    """A page of a run's tasks."""
 
     tasks: list[Row]
     following: TaskPlace | None
-    """Behind this place the next page begins; None: this is the last one."""
+    """The place behind which the next page begins. None means that this page is the last."""
 
 
 def task_page(
@@ -127,12 +127,11 @@ def task_page(
     most: int,
     task_id: str | None = None,
 ) -> TaskPage:
-    """Read the latest try of some tasks of a run, as many as a page of `limit` rows and `most` bytes holds.
-    `task_id`: the instances of this task alone.
+    """Read the latest try of some tasks of a run, up to `limit` rows and `most` bytes.
+    `task_id` selects the instances of this task alone.
 
-    Pages hold those of FIRST_SHOWN first, each by task_id and map_index. Within a page tasks stand in the
-    order in which they began.
-    """
+    Pages hold the tasks in a state of FIRST_SHOWN first, each by task_id and map_index. Within a page tasks
+    stand in the order in which they began."""
     rows, has_more = fit(_walk_tasks(connection, name, limit + 1, after, task_id), limit, most)
     following = place_of(rows[-1]) if has_more else None
     rows.sort(key=_start_order)
@@ -145,6 +144,7 @@ def _start_order(task: Row) -> tuple[Any, ...]:
 
 
 def place_of(task: Row) -> TaskPlace:
+    """Return the task's place in the order of pages."""
     return TaskPlace(task["state"] not in FIRST_SHOWN, task["task_id"], task["map_index"])
 
 
@@ -166,7 +166,7 @@ def _walk_tasks(
 
 
 def count_tasks(connection: Connection, name: RunName) -> dict[str, int]:
-    """How many tasks of a run are in each state."""
+    """Return the number of a run's tasks in each state."""
     counted = select(task_instances.c.state, func.count().label("number")).where(
         match_key(task_instances, vars(name))
     )
@@ -175,7 +175,7 @@ def count_tasks(connection: Connection, name: RunName) -> dict[str, int]:
 
 
 def count_instances(connection: Connection, name: RunName, task_ids: Set[str]) -> dict[str, dict[str, int]]:
-    """How many instances of each of these tasks are in each state; the most frequent state first."""
+    """Return the number of instances of each of these tasks in each state, the most frequent state first."""
     columns = (task_instances.c.task_id, task_instances.c.state)
     number = func.count().label("number")
     counted = select(*columns, number).where(
@@ -194,11 +194,12 @@ _BEGAN = func.coalesce(dag_runs.c.start_date, dag_runs.c.queued_at)
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which runs; what is empty asks for all. Every given attribute must match, by any of its values."""
+    """The filter of runs.
+    Every given attribute must match, by any of its values. An empty attribute matches all."""
 
     deployment: tuple[str, ...] = ()
     dag_id: tuple[str, ...] = ()
-    """These two are globs."""
+    """A glob, as `deployment` is."""
     state: tuple[str, ...] = ()
     run_type: tuple[str, ...] = ()
     since: datetime | None = None
@@ -209,6 +210,7 @@ class RunFilter:
     """A part of the DAG's or the run's id, whatever its case."""
 
     def clauses(self, connection: Connection) -> Iterator[ColumnElement[bool]]:
+        """Yield the filter's conditions as SQL."""
         for column, globs in ((dag_runs.c.deployment, self.deployment), (dag_runs.c.dag_id, self.dag_id)):
             if globs:
                 yield like_any(connection, column, globs)
@@ -235,7 +237,8 @@ def run_list(
     before: int | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[Row]:
-    """The runs that changed last, newest first; `before` is the last_seq of the page before."""
+    """Return the matching runs that changed last, newest first.
+    `before` is the last_seq of the page before."""
     rights = readable(dag_runs.c.deployment, dag_runs.c.dag_id, allowed_dags)
     query = select(dag_runs).where(*run_filter.clauses(connection), *rights)
     if before is not None:
@@ -249,13 +252,14 @@ class Strip:
     """The tasks of a run at a glance."""
 
     tasks: tuple[Row, ...]
-    """One by one, in the order in which they began; empty where they are too many."""
+    """The tasks in the order in which they began. Empty if they are too many."""
     counts: dict[str, int]
-    """How many are in each state."""
+    """The number of tasks in each state."""
 
 
 def strip(connection: Connection, name: RunName) -> Strip:
-    """A run may have thousands of mapped tasks, and a page a dozen runs: no more is read than is shown."""
+    """Return the strip of a run's tasks.
+    A run may have thousands of mapped tasks, and a page a dozen runs, so no more is read than is shown."""
     services = match_key(task_instances, vars(name))
     columns = (task_instances.c[column] for column in ("task_id", "map_index", "state"))
     few = select(*columns).where(services).order_by(*_BY_START).limit(MAX_STRIP + 1)
@@ -276,14 +280,14 @@ _BY_FAILURE = (
 
 
 def first_failure(connection: Connection, name: RunName) -> Row | None:
-    """The task that failed first in a run: the likeliest cause."""
+    """Return the task that failed first in a run: the likeliest cause."""
     query = select(task_instances).where(match_key(task_instances, vars(name)), _HAS_FAILED)
     row = connection.execute(query.order_by(*_BY_FAILURE).limit(1)).mappings().one_or_none()
     return dict(row) if row else None
 
 
 def failed_instances(connection: Connection, name: RunName, limit: int) -> list[Row]:
-    """The task instances that failed in a run, the first to fail first, without their errors."""
+    """Return a run's failed task instances, the first to fail first, without their errors."""
     columns = (column for column in task_instances.c if column.name != "error")
     query = select(*columns).where(match_key(task_instances, vars(name)), _HAS_FAILED)
     return [dict(row) for row in connection.execute(query.order_by(*_BY_FAILURE).limit(limit)).mappings()]
@@ -293,7 +297,7 @@ _IN_PRODUCTION = dag_runs.c.run_type.is_distinct_from(TEST)
 
 
 def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[timedelta]:
-    """How long the last successful runs of a DAG took, the latest first."""
+    """Return the durations of a DAG's last successful runs, the latest first."""
     query = (
         select(dag_runs.c.start_date, dag_runs.c.end_date)
         .where(
@@ -321,7 +325,8 @@ _GOOD_RUNS = _last_runs(_IN_PRODUCTION, dag_runs.c.state == "success")
 
 
 def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[Row]:
-    """A DAG's runs that changed last, newest first; the last good one too, however long ago it was."""
+    """Return a DAG's runs that changed last, newest first.
+    The last successful run is added, however old it is."""
     found = _RUNS.rows(connection, deployment=deployment, dag_id=dag_id, most=limit)
     if not any(row["state"] == "success" for row in found):
         found += _GOOD_RUNS.rows(connection, deployment=deployment, dag_id=dag_id, most=1)
@@ -329,14 +334,14 @@ def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> 
 
 
 def find_last_success(connection: Connection, deployment: str, dag_id: str) -> Row | None:
-    """The successful run of a DAG that changed last."""
+    """Return the successful run of a DAG that changed last."""
     return _GOOD_RUNS.first(connection, deployment=deployment, dag_id=dag_id, most=1)
 
 
 def find_last_run_starts(
     connection: Connection, deployment: str, after: int, run_types: Sequence[str]
 ) -> list[tuple[str, str, datetime]]:
-    """When the last run of each DAG and of each of these types came to be, of those told after this seq."""
+    """Return when the last run of each DAG and type was created, of the runs reported after this seq."""
     came = func.coalesce(dag_runs.c.queued_at, dag_runs.c.start_date)
     query = (
         select(dag_runs.c.dag_id, dag_runs.c.run_type, func.max(came))
@@ -352,6 +357,6 @@ def find_last_run_starts(
 
 
 def find_updated_assets(connection: Connection, deployment: str) -> dict[str, Row]:
-    """Every asset that was ever updated, by its URI."""
+    """Return every asset that was ever updated, by its URI."""
     query = select(assets).where(assets.c.deployment == deployment, assets.c.updated_at.is_not(None))
     return {row["uri"]: dict(row) for row in connection.execute(query).mappings()}

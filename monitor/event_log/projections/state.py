@@ -59,14 +59,17 @@ LoggedData: TypeAlias = tuple[int, Event, D]
 
 
 def match_key(table: Table, key: Row) -> Any:
+    """Return SQL that matches the row with this key."""
     return and_(*(table.c[name] == value for name, value in key.items()))
 
 
 def find(connection: Connection, table: Table, key: Row) -> RowMapping | None:
+    """Return the row with this key, or None."""
     return connection.execute(select(table).where(match_key(table, key))).mappings().one_or_none()
 
 
 def save_row(connection: Connection, table: Table, key: Row, row: Row, old: RowMapping | None) -> None:
+    """Insert the row, or update it if there was an old one."""
     if old is None:
         connection.execute(insert(table).values({**key, **row}))
     else:
@@ -82,7 +85,7 @@ _BEGINNING: Any = literal_column("'0001-01-01 00:00:00'", UtcDateTime)  # before
 
 
 def falls_not_back(old: Table, new: Any) -> Any:
-    """Whether a new row of the same occurrence or try is no return to its beginning."""
+    """Return SQL that is true unless a new row of the same occurrence or try returns to `running`."""
     return or_(new.state != _RUNNING, old.c.state == _RUNNING)
 
 
@@ -105,6 +108,7 @@ _PUT_TASK = BulkInsert(task_instances, replacing(task_instances, _is_later_task)
 
 
 def apply_runs(connection: Connection, logged: Sequence[LoggedData[DagRunData]]) -> None:
+    """Apply runs' state changes to the read model."""
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -126,10 +130,12 @@ def apply_runs(connection: Connection, logged: Sequence[LoggedData[DagRunData]])
 
 
 def occurrence_of(data: DagRunData) -> str:
+    """Return the key of one occurrence of a run. A run that is cleared begins another."""
     return run_key(data.dag_id, data.run_id, data.start_date, data.queued_at)
 
 
 def apply_tasks(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
+    """Apply tasks' state changes to the read model."""
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -155,7 +161,7 @@ def apply_tasks(connection: Connection, logged: Sequence[LoggedData[TaskInstance
 
 
 UPDATED = ("updated_at", "extra", "source_dag_id", "source_run_id", "source_task_id")
-"""What is the latest update's."""
+"""The columns that the latest update sets."""
 
 
 def _build_asset_upsert(insert: Any) -> Any:
@@ -175,7 +181,7 @@ _PUT_ASSET = BulkInsert(assets, _build_asset_upsert)
 
 
 def shorten_error(error: Mapping[str, Any]) -> Row:
-    """Return what lists and pages show of a task's error; the log keeps the whole."""
+    """Return what lists and pages show of a task's error. The log keeps the whole error."""
     kind, trace = error.get("type"), error.get("traceback")
     return {
         "type": kind and cut(kind, MAX_KEY),
@@ -185,6 +191,7 @@ def shorten_error(error: Mapping[str, Any]) -> Row:
 
 
 def apply_assets(connection: Connection, logged: Sequence[LoggedData[AssetData]]) -> None:
+    """Apply events about assets to the read model."""
     rows: list[Row] = [
         {
             "deployment": event.deployment,
@@ -207,23 +214,24 @@ def _update(event: Event, data: AssetData) -> Row:
 
 
 def forget_runs(connection: Connection, upto: int) -> SweepResult:
-    """Runs that have ended. One that still runs, or waits, is kept however long it does."""
+    """Delete runs that have ended. A run that still runs or waits is kept, however long it takes."""
     old = dag_runs.c.last_seq <= upto, dag_runs.c.state.in_(OVER)
     return oldest(connection, dag_runs, dag_runs.c.last_seq, *old)
 
 
 def forget_tasks(connection: Connection, upto: int, after: Key) -> SweepResult:
-    """Tasks whose run is forgotten. They are not deleted with it: a run may have ten thousand."""
+    """Delete tasks whose run is deleted.
+    They are not deleted together with the run, because a run may have ten thousand."""
     return walk(connection, task_instances, after, _is_orphan(task_instances, upto))
 
 
 def forget_tries(connection: Connection, upto: int, after: Key) -> SweepResult:
-    """The same of their tries."""
+    """Delete tries whose run is deleted."""
     return walk(connection, tries, after, _is_orphan(tries, upto))
 
 
 def forget_assets(connection: Connection, upto: int) -> SweepResult:
-    """Assets that nobody has updated, but for those of which a watch says that it is so."""
+    """Delete assets without recent updates, but not those about which a watch's finding is open."""
     is_open = exists().where(
         watch_findings.c.deployment == assets.c.deployment,
         watch_findings.c.subject == assets.c.uri,
@@ -233,7 +241,7 @@ def forget_assets(connection: Connection, upto: int) -> SweepResult:
 
 
 def forget_import_errors(connection: Connection, upto: int, after: Key) -> SweepResult:
-    """Those that are mended."""
+    """Delete import errors that are mended."""
     old = (import_errors.c.last_seq <= upto) & ~import_errors.c.open
     return walk(connection, import_errors, after, old)
 

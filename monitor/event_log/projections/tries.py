@@ -9,9 +9,8 @@ which ends were reported, and `detect_duplicate_tries` compares the tries themse
 `find_changed_dates` and `correct_dates` replace the dates that a hook reported. A hook runs inside the
 task's process, so its `start_date` differs from the date that Airflow keeps. Airflow's end date is later
 than the hook's, because Airflow sets it after the process is gone. Airflow's dates replace a hook's dates as
-soon as a listing shows them. Odd on purpose: this change is no function of the log, and nobody is notified
-of it.
-"""
+soon as a listing shows them. Odd on purpose: this change is no function of the log and causes no
+notification."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,11 +37,11 @@ TRY = ("deployment", "dag_id", "run_id", "task_id", "map_index", "try_number")
 """The columns that name a try."""
 UP_FOR_RETRY = "up_for_retry"
 FAILURES = (UP_FOR_RETRY, "failed")
-"""How a try's failure is told: Airflow files either as `failed`."""
+"""The states that report a try's failure. Airflow archives both as `failed`."""
 
 
 class TaskName(NamedTuple):
-    """Which task, mapped index by mapped index, of which run of which Airflow."""
+    """The identity of a task: its Airflow deployment, run, task id and mapped index."""
 
     deployment: str
     dag_id: str
@@ -52,41 +51,46 @@ class TaskName(NamedTuple):
 
 
 class Try(NamedTuple):
-    """What was told of one try."""
+    """The report of one try."""
 
     ti_id: str | None
-    """None: it was told without its UUID, which nobody knew."""
+    """The try's UUID. None if the try was reported without it, because it was unknown."""
     state: str
     filed: bool
-    """Told of what Airflow has filed, which nobody changes any more: every other report of it comes late."""
+    """True if the report is of an archived try, which no longer changes. Every other report of it comes
+    late."""
     by_listener: bool = False
-    """Of a report that has just arrived: a hook's. It is not kept."""
+    """True if the report has just arrived from a hook. This is not stored."""
 
     @property
     def is_over(self) -> bool:
+        """True if the try has ended."""
         return self.state != RUNNING  # `up_for_retry` is no end of the task, but one of this try
 
     @property
     def is_failure(self) -> bool:
+        """True if the try has failed."""
         return self.state in FAILURES
 
     def agrees(self, other: "Try") -> bool:
-        """Whether both tell of the same end."""
+        """Return True if both reports name the same end."""
         return self.state == other.state or (self.is_failure and other.is_failure)
 
 
 _PUT = BulkInsert(tries, replacing(tries, lambda new: falls_not_back(tries, new)))
 _OF_TASKS = KeyLookup(tries, TaskName._fields)
-# Those alone that a report may be late for: nothing is known already of a try that still runs.
+# Only tries for which a report may be late: the log has nothing final of a try that still runs.
 _SETTLED = KeyLookup(tries, TRY, (tries.c.state != RUNNING) | tries.c.filed)
 
 
 def name_of(event: Event, data: TaskInstanceData) -> tuple[str | int, ...]:
-    """Which try an event tells of: the values of TRY. A plain tuple: each event needs one, or two."""
+    """Return the identity of the event's try: the values of TRY.
+    A plain tuple, because each event needs one or two."""
     return event.deployment, data.dag_id, data.run_id, data.task_id, data.map_index, data.try_number
 
 
 def apply_tries(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
+    """Apply reports of tries to the read model."""
     _PUT.rows(connection, [_row(*item) for item in logged])
 
 
@@ -106,7 +110,7 @@ def _row(seq: int, event: Event, data: TaskInstanceData) -> Row:
 
 
 def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName, dict[int, Try]]:
-    """What was told of each try of these tasks, by its number."""
+    """Return the report of each try of these tasks, by its number."""
     found: dict[TaskName, dict[int, Try]] = defaultdict(dict)
     for row in _OF_TASKS.rows(connection, tasks):
         found[TaskName(*(row[name] for name in TaskName._fields))][row["try_number"]] = _try(row)
@@ -114,11 +118,10 @@ def tries_of(connection: Connection, tasks: Sequence[TaskName]) -> dict[TaskName
 
 
 def detect_duplicate_tries(connection: Connection, events: Sequence[Event]) -> list[bool]:
-    """Which of these events, in their order, tell of a try whose end was told under another id.
+    """Return True for each event, in order, about a try whose end was reported under another id.
 
-    It was filed without its UUID and its hook reports late, or the other way round. To be asked where
-    nobody else appends to the log.
-    """
+    Such a try was archived without its UUID and its hook reports late, or the other way round. Call this
+    only while no other transaction can append to the log."""
     reported = [
         (number, name_of(event, event.data), _parse_try(event.data))
         for number, event in enumerate(events)
@@ -126,8 +129,8 @@ def detect_duplicate_tries(connection: Connection, events: Sequence[Event]) -> l
     ]
     found = _SETTLED.rows(connection, {name for _, name, _ in reported})
     logged_tries = {tuple(row[name] for name in TRY): _try(row) for row in found}
-    # What the log has says nothing new of its try, though another end was told since. It is looked for where
-    # it can make a difference: not of a try that has just begun, as most are.
+    # A duplicate of a logged report says nothing new of its try, even if another end was reported since. It
+    # is looked for only if it can make a difference: not for a try that has just begun, as most have.
     logged = read.find_logged(
         connection, [append.name_of(events[number]) for number, name, _ in reported if name in logged_tries]
     )
@@ -152,8 +155,9 @@ def _is_duplicate(new: Try, old: Try) -> bool:
 
 
 def _is_overtaken(new: Try, old: Try) -> bool:
-    """Whether a process still speaks of a try that Airflow has given up: the task has another UUID since, and
-    nobody hears it. Where REST shows the old one all the same, its word counts."""
+    """Return True if a process still reports a try that Airflow has given up.
+    The task has another UUID since then, and Airflow ignores the old process. If REST shows the old UUID all
+    the same, REST's report counts."""
     return new.by_listener and old.state == UP_FOR_RETRY and old.ti_id == new.ti_id
 
 
@@ -166,8 +170,8 @@ def _parse_try(data: TaskInstanceData) -> Try:
 
 
 def _is_filed(data: TaskInstanceData) -> bool:
-    # A row of Airflow's that is up_for_retry has the next try's UUID: the reconciler tells that state only of
-    # tries that are filed.
+    # A row of Airflow's that is up_for_retry has the next try's UUID. So the reconciler reports that state
+    # only of archived tries.
     return data.ti_id is None or (data.state == UP_FOR_RETRY and data.reported_by == "reconciler")
 
 
@@ -180,18 +184,20 @@ _LOOK_UP = {table: KeyLookup(table, table.primary_key.columns.keys()) for table 
 
 @dataclass(frozen=True)
 class LastState:
+    """The last reported state of a run or a try."""
+
     state: str
     seq: int
 
 
 def is_end(event: Event) -> bool:
-    """Whether it tells of a run or a task that has ended."""
+    """Return True if the event is the end of a run or a task."""
     return isinstance(event.data, DagRunData | TaskInstanceData) and event.data.state not in NO_ENDS
 
 
 def find_last_states(connection: Connection, events: Sequence[Event]) -> dict[str, LastState]:
-    """By the event's id, what was said last of the very run or try that it is about, where that has not begun
-    anew since. One statement for runs and one for tasks."""
+    """Return the last report of the run or try that each event is about, by the event's id.
+    A run or try that has begun anew since is left out. Runs and tasks take one statement each."""
     by_table: dict[Table, list[Event]] = {dag_runs: [], task_instances: []}
     for event in events:
         by_table[dag_runs if isinstance(event.data, DagRunData) else task_instances].append(event)
@@ -204,7 +210,7 @@ def find_last_states(connection: Connection, events: Sequence[Event]) -> dict[st
 
 
 def _rows_of(connection: Connection, table: Table, events: Sequence[Event]) -> Iterator[tuple[Event, Row]]:
-    """Each event of a run or a task with its row, where there is one."""
+    """Yield each event of a run or a task with its row, if it has one."""
     names = table.primary_key.columns.keys()
     keys = [(event.deployment, *(event.get(name) for name in names[1:])) for event in events]
     rows = _LOOK_UP[table].rows(connection, set(keys))
@@ -219,15 +225,16 @@ def _occurrence(event: Event) -> str:
 
 
 def apply_task_reports(connection: Connection, logged: Sequence[LoggedData[TaskInstanceData]]) -> None:
+    """Apply reports of tasks to both read models, of tasks and of tries."""
     lasting = _lasting(logged)
     apply_tasks(connection, lasting)
     apply_tries(connection, lasting)
 
 
 def _lasting(logged: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[TaskInstanceData]]:
-    """Without what an end of the same try replaces further on: whatever the read model holds, an end is
-    written over what was said of its own try before, so that is not written at all. Half of a busy
-    hour's reports."""
+    """Return the reports without those that a later end of the same try replaces.
+    Whatever the read model holds, an end overwrites earlier reports of its own try, so those are not written
+    at all. They are half of a busy hour's reports."""
     ended: set[tuple[object, ...]] = set()
     lasting = []
     for item in reversed(logged):
@@ -243,7 +250,7 @@ def _lasting(logged: Sequence[LoggedData[TaskInstanceData]]) -> list[LoggedData[
 
 TASK = ("deployment", "dag_id", "run_id", "task_id", "map_index")
 SAME_END = ("ti_id", "state")
-"""What has to be the same, for dates to be those of what the read model holds."""
+"""The columns that must agree before Airflow's dates count for a row of the read model."""
 DATES = ("start_date", "end_date")
 
 _SHOWN = KeyLookup(
@@ -254,7 +261,7 @@ _CORRECT = update(task_instances).where(*_AT).values({name: bindparam(f"new_{nam
 
 
 def find_changed_dates(connection: Connection, events: Iterable[Event]) -> list[Event]:
-    """Which of these ends, as Airflow lists them, the read model holds with other dates."""
+    """Return the ends that the read model holds with dates other than Airflow lists."""
     ends = {_name(event): event for event in events if _is_end(event)}
     rows = _SHOWN.rows(connection, [name[: len(TASK)] for name in ends])
     rows_by_end = {tuple(row[name] for name in (*TASK, *SAME_END)): row for row in rows}

@@ -8,9 +8,8 @@ A mail is recognized by its content and not by its number. The reconciler fills 
 backup in another order, so other deliveries get the numbers. The keys of a mail name each event that it
 reported, with the rule, the channel and the recipient (`keys_of`).
 
-`keep` writes such a notification into the ledger as sent, and nobody gets it again. It keeps its first
-Message-ID, so the notifications that follow are in the same thread.
-"""
+`keep` writes such a notification into the ledger as sent, and it is not sent again. It keeps its first
+Message-ID, so the notifications that follow are in the same thread."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,13 +33,13 @@ from monitor.rules.targets import Target
 
 CLOCKS = timedelta(seconds=30)  # by which the clocks of two monitors may differ
 NUMBERED = "delivery:"
-"""How the ids of events about deliveries begin: their numbers are given anew after a restore, so nothing is
-known again by them."""
+"""The beginning of the ids of events about deliveries. Their numbers are given anew after a restore, so
+nothing is recognized by them."""
 
 
 @dataclass(frozen=True)
 class PriorDelivery:
-    """When something was told, and how sure that is."""
+    """The time of an earlier delivery, and how sure it is."""
 
     state: State
     at: datetime
@@ -49,7 +48,7 @@ class PriorDelivery:
 
     @property
     def reason(self) -> str:
-        """For people."""
+        """The reason for people."""
         moment = f"{self.at:%Y-%m-%d %H:%M:%S} UTC, before the database was restored"
         if self.state is State.SENT:
             return f"sent on {moment}: the journal has it"
@@ -60,7 +59,7 @@ _DECIDED = KeyLookup(decisions, ("notification_id",), columns=("notification_id"
 
 
 def keys_of(connection: Connection, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, ...]]:
-    """By the delivery's id, the keys of everything that it tells of."""
+    """Return the keys of everything that each delivery reports, by the delivery's id."""
     events_by_notification: dict[int, set[tuple[str, str]]] = {
         notification_id.notification_id: set() for notification_id in deliveries
     }
@@ -84,7 +83,7 @@ def _keys(delivery: Delivery, events: Iterable[tuple[str, str]]) -> Iterator[str
 def _key(deployment: str, event_id: str, rule: str, target: Target, kind: NotificationKind) -> str:
     again = (
         NotificationKind.REMINDER.value if kind is NotificationKind.REMINDER else ""
-    )  # tells the same once more, and is no second
+    )  # a reminder reports the same once more, and is no second delivery of it
     return digest(deployment, event_id, rule, target.channel.value, target.recipient, again)
 
 
@@ -93,7 +92,7 @@ _ANY = Statement(lambda _insert: select(table.c.key).limit(1))
 
 
 def any_at_all(connection: Connection) -> bool:
-    """Whether anything is to be looked up: nothing is, where no backup was restored lately."""
+    """Return True if anything is to be looked up, which is so only after a recent restore."""
     return _ANY.first(connection) is not None
 
 
@@ -105,8 +104,8 @@ def find_prior_deliveries(
     targets: Sequence[Target],
     since: datetime | None = None,
 ) -> dict[Target, PriorDelivery]:
-    """Who of these was told of an event by a rule. A reminder counts where it came after `since`, when the
-    last word was that the database knows."""
+    """Return the recipients that a rule has notified of an event already.
+    A reminder counts if it came after `since`, the last notification that the database knows."""
     keys = {_key(event.deployment, event.id, rule, target, kind): target for target in targets}
     found = _load_by_keys(connection, keys)
     prior_deliveries = {keys[key]: before for key, before in found.items()}
@@ -123,7 +122,7 @@ def keep(
     now: datetime,
     host: str,
 ) -> Notification:
-    """Put a notification into the ledger that was told before; answers it."""
+    """Write a notification that was sent earlier into the ledger, and return it."""
     made = enqueue(connection, about, draft, list(prior_deliveries), now, host)
     seal(connection, [made.id], now)
     rows = connection.execute(select(deliveries).where(deliveries.c.notification_id == made.id)).mappings()
@@ -150,14 +149,14 @@ def _settle(connection: Connection, delivery: Delivery, before: PriorDelivery) -
 
 
 def earliest_waiting(connection: Connection) -> datetime | None:
-    """When the oldest delivery that is not settled was made."""
+    """Return when the oldest delivery that is not settled was made."""
     query = select(deliveries.c.created_at).where(deliveries.c.state.in_(ON_THEIR_WAY))
     return connection.execute(query.order_by(deliveries.c.created_at).limit(1)).scalar_one_or_none()
 
 
 def restore(connection: Connection, prior_deliveries: Mapping[str, PriorDelivery]) -> list[int]:
-    """Know these and no others from now on, by their keys; settle what waits although it was told. Answers
-    the numbers of those deliveries. No monitor may run."""
+    """Store these earlier deliveries and no others, by their keys.
+    Settle waiting deliveries that were sent before, and return their ids. No monitor may run meanwhile."""
     connection.execute(delete(table))
     _insert_keys(connection, prior_deliveries)
     on_their_way = select(deliveries).where(deliveries.c.state.in_(ON_THEIR_WAY)).order_by(deliveries.c.id)
@@ -173,7 +172,8 @@ def restore(connection: Connection, prior_deliveries: Mapping[str, PriorDelivery
 
 
 def add(connection: Connection, prior_deliveries: Mapping[str, PriorDelivery]) -> None:
-    """Know these too. What waits although it was told is found when it is claimed (`sift`)."""
+    """Store these earlier deliveries too.
+    A waiting delivery that was sent before is found when it is claimed (`sift`)."""
     if prior_deliveries:
         keys = [{"of": key} for key in prior_deliveries]
         connection.execute(delete(table).where(table.c.key == bindparam("of")), keys)
@@ -197,8 +197,9 @@ _FIELDS = ("at", "message_id", "subject")
 
 
 def sift(connection: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
-    """Settle what is claimed although it was told, as the ledger does not know; answers the rest. What was
-    tried since, or asked for again, is known. A reminder is no second one of an earlier reminder."""
+    """Settle claimed deliveries that were sent before without the ledger's knowledge.
+    Return the rest. A delivery that was tried or asked for since is known. A reminder does not count as sent
+    because of an earlier reminder."""
     if not claimed or not any_at_all(connection):
         return list(claimed)
     keys, left = keys_of(connection, claimed), []
@@ -220,8 +221,8 @@ def _match_prior(
     prior_deliveries: Mapping[str, PriorDelivery],
     since: datetime | None,
 ) -> PriorDelivery | None:
-    """When all of it (its `keys`) was told, after somebody asked for it last; `since`: what was told earlier
-    does not count, where nobody asked."""
+    """Return the earlier delivery of all `keys` that came after the last request for a resend, or None.
+    If no resend was asked for, deliveries before `since` do not count."""
     found = [prior_deliveries.get(key) for key in keys]
     attempts = select(delivery_attempts.c.at).where(
         delivery_attempts.c.delivery_id == delivery.id, delivery_attempts.c.outcome == REQUEUED
@@ -238,8 +239,9 @@ def _match_prior(
 
 
 def find_unrecorded(connection: Connection, handed: Mapping[str, datetime]) -> set[str]:
-    """Which of these mails, by their Message-IDs and when they were handed over, the ledger does not know to
-    have been: it lacks the delivery, or has it not handed over, and knows of no try since."""
+    """Return the Message-IDs whose handover the ledger does not know.
+    The ledger lacks the delivery, or has it as not handed over and knows of no attempt since. `handed` maps
+    Message-IDs to the handover."""
     left, ids = set(handed), list(handed)
     for start in range(0, len(ids), IDS_A_QUERY):
         some = deliveries.c.message_id.in_(ids[start : start + IDS_A_QUERY])
@@ -267,7 +269,8 @@ def _load_by_keys(connection: Connection, keys: Iterable[str]) -> dict[str, Prio
 
 
 def _state_of(row: Mapping[str, Any]) -> State:
-    """A state of another release counts as uncertain: the message is not sent once more."""
+    """Return the row's state.
+    A state of another release counts as uncertain, and the message is not sent again."""
     try:
         return State(row["state"])
     except ValueError as error:
@@ -276,5 +279,5 @@ def _state_of(row: Mapping[str, Any]) -> State:
 
 
 def forget(connection: Connection, before: datetime) -> SweepResult:
-    """What was told before a moment."""
+    """Delete earlier deliveries from before a moment."""
     return oldest(connection, table, table.c.at, table.c.at < before)

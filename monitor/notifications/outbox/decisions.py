@@ -44,6 +44,7 @@ def note(connection: Connection, decided: Sequence[Decision]) -> None:
 def decisions_of_event(
     connection: Connection, event_id: str, deployment: str | None = None, allowed_dags: AllowedDags = None
 ) -> list[Decision]:
+    """Return the decisions about an event."""
     query = select(*_COLUMNS).where(
         decisions.c.event_id == event_id, *readable(decisions.c.deployment, decisions.c.dag_id, allowed_dags)
     )
@@ -59,7 +60,7 @@ SEARCHED = 10_000  # decisions, the latest: no index has their rules
 def decisions_of_events(
     connection: Connection, event_ids: Iterable[str], allowed_dags: AllowedDags = None
 ) -> list[Decision]:
-    """What was decided about several events, in the order in which it was."""
+    """Return the decisions about several events, in the order in which they were made."""
     found = [
         Decision(**row) for row in _OF_EVENTS.rows(connection, ((event_id,) for event_id in set(event_ids)))
     ]
@@ -74,7 +75,7 @@ def decisions_of_events(
 def latest_of_rule(
     connection: Connection, rule: str, limit: int, allowed_dags: AllowedDags = None
 ) -> list[Decision]:
-    """The latest that stand under this rule's name, newest first, of the latest decisions of all."""
+    """Return this rule's latest decisions, newest first, among the latest decisions of all rules."""
     newest = select(func.max(decisions.c.id)).scalar_subquery()
     query = select(*_COLUMNS).where(
         decisions.c.id > newest - SEARCHED,
@@ -86,7 +87,7 @@ def latest_of_rule(
 
 
 def decisions_of_notification(connection: Connection, notification_id: int) -> list[Decision]:
-    """The events that it tells of, oldest first."""
+    """Return the decisions about the events that a notification reports, oldest first."""
     return _read(connection, select(*_COLUMNS).where(decisions.c.notification_id == notification_id))
 
 
@@ -99,8 +100,8 @@ def decision_page(
     notification_id: int | None = None,
     incident_id: int | None = None,
 ) -> list[tuple[int, Decision]]:
-    """The latest decisions of one notification or incident, each behind its number, latest first; `before`
-    is the last number of the page before."""
+    """Return the latest decisions of a notification or incident with their numbers, latest first.
+    `before` is the last number of the page before."""
     group = {"notification_id": notification_id, "incident_id": incident_id}
     query = select(decisions.c.id, *_COLUMNS).where(
         *(decisions.c[name] == value for name, value in group.items() if value is not None),
@@ -113,6 +114,7 @@ def decision_page(
 
 
 def decisions_of_incident(connection: Connection, incident_id: int) -> list[Decision]:
+    """Return the decisions about an incident's events."""
     return _read(connection, select(*_COLUMNS).where(decisions.c.incident_id == incident_id))
 
 
@@ -125,14 +127,14 @@ _SEQS = (
 
 
 def event_seqs(connection: Connection, notification_id: int, limit: int) -> list[int]:
-    """The events that a notification tells of: the latest `limit` of them, oldest first."""
+    """Return the seqs of the latest `limit` events that a notification reports, oldest first."""
     return event_seqs_of(connection, [notification_id], limit)[notification_id]
 
 
 def event_seqs_of(
     connection: Connection, notification_ids: Iterable[int], limit: int
 ) -> dict[int, list[int]]:
-    """The events that each notification tells of: the latest `limit` of them, oldest first."""
+    """Return the seqs of the latest `limit` events that each notification reports, oldest first."""
     ids = set(notification_ids)
     rows = connection.execute(_SEQS, {"ids": sorted(ids), "most": limit}).all()
     if len(rows) == limit and len(ids) > 1:  # one of them may have kept out the others'
@@ -144,7 +146,7 @@ def event_seqs_of(
 
 
 def count_suppressed(connection: Connection) -> dict[str, int]:
-    """How often each rule decided to tell nobody."""
+    """Return how often each rule decided to make no notification."""
     query = (
         select(decisions.c.rule, func.count().label("number"))
         .where(decisions.c.outcome == SUPPRESSED)
@@ -154,7 +156,7 @@ def count_suppressed(connection: Connection) -> dict[str, int]:
 
 
 def move(connection: Connection, from_id: int, to_id: int, reason: str) -> None:
-    """What one notification was to tell is told by another."""
+    """Move the decisions of one notification to another, which reports their events."""
     values = {"notification_id": to_id, "outcome": GROUPED, "reason": reason}
     connection.execute(update(decisions).where(decisions.c.notification_id == from_id).values(values))
 
@@ -169,7 +171,7 @@ DIGEST = "digest"
 
 
 def count_sent(connection: Connection, channel: ChannelName, since: datetime) -> int:
-    """How many deliveries of a channel a server has taken, or may have."""
+    """Return the number of a channel's deliveries that a server has taken, or may have."""
     taken = [State.SENT.value, State.UNCERTAIN.value]
     query = select(func.count()).where(
         deliveries.c.channel == channel.value,
@@ -182,8 +184,8 @@ def count_sent(connection: Connection, channel: ChannelName, since: datetime) ->
 def move_to_digest(
     connection: Connection, delivery: Delivery, now: datetime, due: datetime, host: str
 ) -> DeliveryOutcome:
-    """Tell of a delivery in its recipient's digest, which is made where none is open; answers what to settle
-    the delivery with."""
+    """Move a delivery into its recipient's digest, which is made if none is open.
+    Return the outcome for the delivery."""
     digest = _digest_of(connection, delivery, now, due, host)
     reason = f"the daily budget had no room: reported in the digest, notification {digest.id}"
     noted = decisions_of_notification(connection, delivery.notification_id)
@@ -218,7 +220,7 @@ def _digest_of(
 
 
 def frees_at(connection: Connection, channel: ChannelName, since: datetime, after: int) -> datetime | None:
-    """When the oldest of those taken since then was taken, or the one `after` so many others; None: none."""
+    """Return when the oldest delivery taken since then, or the one `after` so many others, was taken."""
     taken = [State.SENT.value, State.UNCERTAIN.value]
     query = (
         select(deliveries.c.settled_at)
@@ -235,7 +237,7 @@ def frees_at(connection: Connection, channel: ChannelName, since: datetime, afte
 
 
 def count_parked(connection: Connection, channel: ChannelName) -> int:
-    """How many deliveries of a channel wait for the next day."""
+    """Return the number of a channel's deliveries that wait for the next day."""
     query = select(func.count()).where(
         deliveries.c.state == State.PARKED.value, deliveries.c.channel == channel.value
     )

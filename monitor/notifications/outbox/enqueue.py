@@ -40,7 +40,7 @@ class NotificationDraft:
 
 @dataclass(frozen=True)
 class SourceEvent:
-    """The event that a delivery is filed under: the first that it tells of."""
+    """The event that a delivery is filed under: the first that it reports."""
 
     seq: int
     event_id: str
@@ -50,6 +50,7 @@ class SourceEvent:
 
     @classmethod
     def from_event(cls, seq: int, event: Event) -> "SourceEvent":
+        """Return the source of an event."""
         run_id = event.get("run_id") or event.get("source_run_id")
         return cls(seq, event.id, event.deployment, event.dag_id, run_id)
 
@@ -62,11 +63,11 @@ def enqueue(
     now: datetime,
     host: str,
 ) -> Notification:
-    """Write a notification and a delivery for each target; answers it.
+    """Write a notification and a delivery for each target.
+    Return the notification.
 
-    `host` is the right side of Message-IDs, which are made here once and kept for every attempt (RFC 5322
-    section 3.6.4).
-    """
+    `host` is the right side of Message-IDs. They are made once and kept for every attempt (RFC 5322 section
+    3.6.4)."""
     values = {name: value for name, value in vars(draft).items() if name != "reason"}
     values |= {"kind": draft.kind.value, "deployment": about.deployment, "created_at": now}
     [made] = _NOTIFY.rows(connection, **values)
@@ -82,7 +83,7 @@ _GIVEN = (
     *("recipients", "kind", "incident_id", "rule", "template", "state", "reason", "message_id", "attempts"),
     *("created_at", "next_attempt_at"),
 )
-"""What a delivery begins with."""
+"""The columns that a new delivery has."""
 _DELIVERIES = BulkInsert(deliveries, plain(deliveries), _GIVEN)
 
 
@@ -124,13 +125,13 @@ _LAST = _latest()
 
 
 def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
-    """The rule's notification of this group that others may still join, or None. Nobody claims it until the
-    transaction ends; one that is being claimed at this moment is open no more."""
+    """Return the rule's notification of this group that others may still join, or None.
+    It is not claimed until the transaction ends. A notification that is being claimed is no longer open."""
     return _notification_or_none(_OPEN.first(connection, rule=rule, group_key=group_key))
 
 
 def last_of_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
-    """The rule's latest notification of this group, sealed or not."""
+    """Return the rule's latest notification of this group, sealed or not."""
     return _notification_or_none(_LAST.first(connection, rule=rule, group_key=group_key))
 
 
@@ -152,11 +153,12 @@ _SEAL = update(notifications).where(
 
 
 def notification(connection: Connection, notification_id: int) -> Notification | None:
+    """Return the notification, or None."""
     return notifications_of(connection, [notification_id]).get(notification_id)
 
 
 def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, Notification]:
-    """Those that there are, by their ids."""
+    """Return the notifications that exist, by their ids."""
     found = _OF_IDS.rows(connection, ((notification_id,) for notification_id in set(ids)))
     return {
         notification_id.id: notification_id
@@ -165,7 +167,7 @@ def notifications_of(connection: Connection, ids: Iterable[int]) -> dict[int, No
 
 
 def seal(connection: Connection, notification_ids: Collection[int], now: datetime) -> None:
-    """Nothing joins them from now on."""
+    """Seal the notifications, so that nothing joins them from now on."""
     connection.execute(_SEAL, {"ids": list(notification_ids), "sealed_at": now})
 
 
@@ -180,7 +182,8 @@ def suppress_follow_ups(connection: Connection, incident_id: int, reason: str, n
 
 
 def gather(connection: Connection, notification_id: int, into: int, reason: str, now: datetime) -> None:
-    """What it was to tell is told by another. What is being sent at this moment is sent."""
+    """Let another notification report what this one was to report.
+    A delivery that is being sent is still sent."""
     seal(connection, [notification_id], now)
     gathered = update(notifications).where(notifications.c.id == notification_id)
     connection.execute(gathered.values(gathered_into=into))

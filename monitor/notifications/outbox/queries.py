@@ -18,7 +18,7 @@ from monitor.rules.targets import ChannelName
 
 @dataclass(frozen=True)
 class DeliveryFilter:
-    """Which deliveries; what is None asks for all."""
+    """The filter of deliveries. A field that is None matches all."""
 
     state: State | None = None
     rule: str | None = None
@@ -36,6 +36,7 @@ class DeliveryFilter:
     """Made before this moment."""
 
     def clauses(self) -> Iterator[ColumnElement[bool]]:
+        """Yield the filter's conditions as SQL."""
         for name, value in vars(self).items():
             if value is None:
                 continue
@@ -50,7 +51,8 @@ class DeliveryFilter:
 
 
 def _is_of_incidents(ids: Sequence[int]) -> ColumnElement[bool]:
-    """A grouped notification may be of several incidents, of which its row names none."""
+    """Return SQL for deliveries of these incidents.
+    The row of a grouped notification names none of its incidents."""
     links = notification_incidents.c
     return table.c.notification_id.in_(select(links.notification_id).where(links.incident_id.in_(ids)))
 
@@ -62,7 +64,7 @@ def deliveries(
     delivery_filter: DeliveryFilter | None = None,
     allowed_dags: AllowedDags = None,
 ) -> list[Delivery]:
-    """The latest deliveries, newest first; `before` is the last id of the page before."""
+    """Return the latest deliveries, newest first. `before` is the last id of the page before."""
     query = select(table).where(*(delivery_filter or DeliveryFilter()).clauses(), *_rights(allowed_dags))
     if before is not None:
         query = query.where(table.c.id < before)
@@ -71,14 +73,15 @@ def deliveries(
 
 
 def find(connection: Connection, delivery_id: int, allowed_dags: AllowedDags = None) -> Delivery | None:
-    """One delivery, or None where there is none or the reader may not see it."""
+    """Return a delivery, or None if it does not exist or the reader may not see it."""
     query = select(table).where(table.c.id == delivery_id, *_rights(allowed_dags))
     row = connection.execute(query).mappings().one_or_none()
     return next(read_each("deliveries", [row] if row else [], Delivery.from_row), None)
 
 
 def _rights(allowed_dags: AllowedDags) -> list[ColumnElement[bool]]:
-    """A delivery is for those who may read every DAG that it tells of: its subject and its text name them."""
+    """Return the rights as SQL.
+    A delivery is for readers of every DAG that it reports, because its subject and text name those DAGs."""
     if allowed_dags is None:
         return []
     has_hidden = exists().where(
@@ -127,12 +130,12 @@ def summarize_recipients(
 def _read_summary(
     incident_id: int, channel: str, recipient: str, state: str, last_at: datetime, first_id: int
 ) -> RecipientSummary:
-    """Raises ValueError where a state is none that this release knows."""
+    """Return the summary of a row. Raises ValueError for a state that this release does not know."""
     return RecipientSummary(incident_id, channel, recipient, State(state), last_at, first_id)
 
 
 def find_notified_incidents(connection: Connection, incident_ids: Sequence[int]) -> set[int]:
-    """Return which of these incidents any notification was made of, whoever may see it."""
+    """Return those of these incidents that any notification was made of, whoever may see it."""
     links = notification_incidents.c.incident_id
     return set(connection.scalars(select(links).where(links.in_(incident_ids)).distinct()))
 
@@ -140,8 +143,8 @@ def find_notified_incidents(connection: Connection, incident_ids: Sequence[int])
 def attempt_page(
     connection: Connection, delivery_id: int, limit: int, before: int | None = None
 ) -> list[tuple[int, AttemptRecord]]:
-    """The latest attempts of one delivery, each behind its number, the latest first; `before` is the last
-    number of the page before."""
+    """Return the latest attempts at a delivery with their numbers, latest first.
+    `before` is the last number of the page before."""
     columns = delivery_attempts.c
     query = select(columns.id, columns.at, columns.outcome, columns.answer).where(
         columns.delivery_id == delivery_id
@@ -153,7 +156,7 @@ def attempt_page(
 
 
 def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
-    """The ledger of one delivery, oldest first."""
+    """Return the ledger of a delivery, oldest first."""
     columns = delivery_attempts.c
     query = (
         select(columns.at, columns.outcome, columns.answer)
@@ -164,13 +167,13 @@ def attempts(connection: Connection, delivery_id: int) -> list[AttemptRecord]:
 
 
 def answers(connection: Connection, delivery_ids: Sequence[int]) -> list[str]:
-    """What was answered to the attempts at these deliveries, in no order."""
+    """Return the answers to the attempts at these deliveries, in no order."""
     columns = delivery_attempts.c
     return list(connection.scalars(select(columns.answer).where(columns.delivery_id.in_(delivery_ids))))
 
 
 def counts(connection: Connection) -> dict[State, int]:
-    """How many deliveries are in each state, each state named."""
+    """Return the number of deliveries in each state, every state included."""
     query = select(table.c.state, func.count().label("number")).group_by(table.c.state)
     found = {row.state: row.number for row in connection.execute(query)}
     return {state: found.get(state.value, 0) for state in State}
@@ -184,16 +187,16 @@ def count_dead(connection: Connection, since: datetime) -> int:
 
 @dataclass(frozen=True)
 class OutboxStats:
-    """How the outbox stands, for metrics."""
+    """The state of the outbox, for metrics."""
 
     by_state: Mapping[State, int]
-    """Of what waits, and of what a person has to look at. The others may be a million."""
+    """The deliveries that wait or need a person. The others may be a million."""
     oldest: Mapping[ChannelName, datetime]
-    """Since when the oldest delivery of a channel has been due that is neither sent nor parked."""
+    """The time since which the oldest due delivery of a channel, neither sent nor parked, has been due."""
 
     @property
     def waiting(self) -> int:
-        """How many deliveries are neither sent nor given up."""
+        """The number of deliveries that are neither sent nor given up."""
         return sum(self.by_state[state] for state in (State.PENDING, State.SENDING, State.PARKED))
 
 
@@ -201,6 +204,7 @@ COUNTED = (State.PENDING, State.SENDING, State.PARKED, State.DEAD, State.UNCERTA
 
 
 def load_stats(connection: Connection, now: datetime) -> OutboxStats:
+    """Count the deliveries and find the oldest due one of each channel."""
     numbers = (
         select(table.c.state, func.count())
         .where(table.c.state.in_([state.value for state in COUNTED]))
@@ -223,13 +227,15 @@ LOOKED_THROUGH = 1_000  # attempts, the latest: a server that is away gets a few
 
 @dataclass(frozen=True)
 class ChannelOutage:
+    """The outage of a channel's server."""
+
     since: datetime
     error: str
     """The server's last words, or what was found instead of it."""
 
 
 def find_outage(connection: Connection, channel: ChannelName = ChannelName.EMAIL) -> ChannelOutage | None:
-    """Since when the one server of a channel takes nothing; None where it does, or was not asked yet."""
+    """Return since when a channel's one server takes nothing, or None if it does or was not asked yet."""
     columns = delivery_attempts.c
     query = (
         select(columns.at, columns.outcome, columns.answer)

@@ -40,7 +40,7 @@ REQUEUED = "requeued"
 MOST_RESENDS = 20  # of a delivery, in RESENDS_WITHIN: each is a mail to everybody that it is for
 RESENDS_WITHIN = timedelta(days=1)
 UNAVAILABLE = "unavailable"
-"""What the ledger says of an attempt where no server was there to take anything."""
+"""The ledger's outcome for an attempt without a server that could take anything."""
 _WAITING = [state.value for state in WAITING]
 MAX_WORDS = 2_000  # characters of a reason or an answer: a server's reply, and what Airflow said, fit in
 CRASHED = "the monitor ended between handing the mail to the server and noting the server's answer"
@@ -55,25 +55,25 @@ class LeaseLost(WindsockError):
 
 
 def _bind_params(*names: str) -> dict[str, BindParameter[Any]]:
-    """Values of columns that are given with each execution, under names that no column has."""
+    """Return parameters for columns' values under names that no column has."""
     return {name: bindparam(f"_{name}_", type_=deliveries.c[name].type) for name in names}
 
 
 def claim(
     connection: Connection, now: datetime, lease: timedelta, channel: ChannelName = ChannelName.EMAIL
 ) -> Delivery | None:
-    """Take the channel's delivery that has been due longest, or None; its notification is sealed."""
+    """Claim the channel's delivery that has been due longest and seal its notification.
+    Return None if nothing is due."""
     return next(iter(claim_some(connection, now, lease, channel, 1)), None)
 
 
 def claim_some(
     connection: Connection, now: datetime, lease: timedelta, channel: ChannelName, most: int
 ) -> list[Delivery]:
-    """Take those of a channel that have been due longest, at most so many; their notifications are sealed.
+    """Claim the channel's longest due deliveries, at most so many, and seal their notifications.
 
-    SKIP LOCKED: two monitors never take the same, and none takes what an event is just joining: it would be
-    told as if it were in a mail that does not have it.
-    """
+    SKIP LOCKED: two monitors never take the same delivery. None takes a delivery that an event is just
+    joining, because the event would count as reported in a mail that does not have it."""
     # One query a state, so that each reads the first entries of an index, however many rows wait.
     rows = [row for due in _DUE for row in due.rows(connection, of=channel.value, now=now, most=most)]
     readable = _read_or_give_up(connection, rows, now)
@@ -197,11 +197,10 @@ def _outcome_of_lost(delivery: Delivery, now: datetime) -> DeliveryOutcome:
 
 
 def requeue(connection: Connection, delivery_id: int, now: datetime) -> Delivery | None:
-    """Send again at once, because a person asks: to those who lack it, or to all where nobody does.
+    """Send a delivery again at once, because a person asks: to those who lack it, or else to all.
 
-    The ledger keeps what was before. None where there is no such delivery; raises TransitionError where it
-    is being sent at this moment, TooManyResends where it was asked for as often as it may be.
-    """
+    The ledger keeps what was before. Return None if there is no such delivery. Raises TransitionError if the
+    delivery is being sent at this moment, and TooManyResends if it was asked for as often as it may be."""
     delivery = _one(connection, _by_id(delivery_id).with_for_update())
     if delivery is None:
         return None
@@ -238,7 +237,7 @@ def _require_few_resends(connection: Connection, delivery_id: int, now: datetime
 
 
 def next_due(connection: Connection, channel: ChannelName = ChannelName.EMAIL) -> datetime | None:
-    """The earliest moment at which there is something to do for a channel, or None where nothing waits."""
+    """Return the earliest moment at which a channel has something to do, or None if nothing waits."""
     attempts = [
         select(func.min(deliveries.c.next_attempt_at)).where(
             deliveries.c.state == state, deliveries.c.channel == channel.value
@@ -267,7 +266,7 @@ _FENCE = (
 
 
 def _build_fenced_update(*names: str, **values: Any) -> Statement:
-    """Sets columns of these names to what is given, and others to what is said here."""
+    """Return an UPDATE of a claimed row that sets columns to parameters, and others to the given values."""
     changed = update(deliveries).where(*_FENCE).values(_bind_params(*names) | values)
     return Statement(lambda _insert: changed.returning(deliveries.c.id))
 
@@ -290,7 +289,7 @@ _ATTEMPT = Statement(
 
 
 def _update_fenced(connection: Connection, statement: Statement, delivery: Delivery, **values: Any) -> None:
-    """Raises LeaseLost where the row is no longer as this claimer knows it."""
+    """Update a claimed row. Raises LeaseLost if the row is no longer as this claimer knows it."""
     fence_values = {"_id": delivery.id, "_state": delivery.state.value, "_claim": delivery.claim}
     parameters = {f"_{name}_": value for name, value in values.items()}
     if not statement.rows(connection, **fence_values, **parameters):

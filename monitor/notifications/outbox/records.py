@@ -14,7 +14,7 @@ from monitor.rules.targets import ChannelName
 
 
 class State(str, Enum):
-    """Where a delivery stands (DESIGN: `claim → confirm → render → send → settle`)."""
+    """The state of a delivery (DESIGN: `claim → confirm → render → send → settle`)."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -39,7 +39,7 @@ ALLOWED: Mapping[State, frozenset[State]] = {
 }
 
 WAITING = (State.PENDING, State.PARKED)
-"""What is claimed once its next attempt is due."""
+"""The states from which a delivery is claimed once its next attempt is due."""
 
 
 class TransitionError(WindsockError):
@@ -47,12 +47,14 @@ class TransitionError(WindsockError):
 
 
 def check(old: State, new: State) -> None:
-    """Raises TransitionError unless the one may follow the other."""
+    """Raise TransitionError unless the new state may follow the old one."""
     if new not in ALLOWED[old]:
         raise TransitionError(f"a delivery that is {old.value} cannot become {new.value}")
 
 
 class NotificationKind(str, Enum):
+    """The kinds of notifications."""
+
     OPENED = "opened"
     FAILURE = "failure"
     FOLLOW_UP = "follow_up"
@@ -65,7 +67,7 @@ class NotificationKind(str, Enum):
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it may use the reserve of the daily budget."""
+        """True if the kind may use the reserve of the daily budget."""
         return self not in (NotificationKind.SUCCESS, NotificationKind.NOTICE, NotificationKind.DIGEST)
 
 
@@ -87,7 +89,7 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class Notification:
-    """One text, about one event or several that were grouped, by one rule."""
+    """A notification: a rule's text about one event, or about several that were grouped."""
 
     id: int
     rule: str
@@ -99,18 +101,20 @@ class Notification:
     created_at: datetime
     due_at: datetime
     sealed_at: datetime | None
-    """When the first of its deliveries was claimed: nothing joins it any more."""
+    """The moment at which the first of its deliveries was claimed. Nothing joins the notification from then
+    on."""
     gathered_into: int | None = None
-    """Of a follow-up: the recovered that tells it instead."""
+    """The recovery that reports this follow-up instead."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Notification":
+        """Return the notification of a row."""
         return cls(**{**row, "kind": NotificationKind(row["kind"])})
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One notification on its way to one recipient, as its row stands."""
+    """A delivery: a notification on its way to one recipient, as its row stands."""
 
     id: int
     notification_id: int
@@ -119,7 +123,7 @@ class Delivery:
     kind: NotificationKind
     incident_id: int | None
     event_seq: int
-    """Of the first event that it reports."""
+    """The seq of the first event that it reports."""
     event_id: str
     deployment: str
     dag_id: str | None
@@ -129,7 +133,7 @@ class Delivery:
     recipients: tuple[str, ...]
     """The recipient, as a list of one."""
     remaining: tuple[str, ...]
-    """The same until it is taken; empty then."""
+    """The recipients that still lack it. Empty once it is taken."""
     state: State
     reason: str
     subject: str | None
@@ -144,7 +148,7 @@ class Delivery:
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Delivery":
-        """Raises ValueError where a value is none that this release knows."""
+        """Return the delivery of a row. Raises ValueError for a value that this release does not know."""
         recipients = tuple(row["recipients"])
         if not recipients:
             raise ValueError("recipients: there are none")
@@ -161,7 +165,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One line of the ledger: what was tried, what came of it, in the server's words."""
+    """A line of the ledger: what was tried, and the outcome in the server's words."""
 
     at: datetime
     outcome: str
@@ -170,23 +174,23 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """What a delivery comes to; the reason is for people."""
+    """The outcome of a delivery. The reason is for people."""
 
     state: State
     reason: str
     next_attempt_at: datetime | None = None
-    """When to look again, where the state is one that waits."""
+    """The moment of the next look, if the state is one that waits."""
     answer: str | None = None
-    """The mail server's words; None where it was not spoken to, and then the ledger gets no line."""
+    """The mail server's reply. None if the server was not contacted, and then the ledger gets no line."""
     remaining: tuple[str, ...] | None = None
-    """Who still lacks it; None: as before."""
+    """The recipients that still lack it. None means: as before."""
     unavailable: bool = False
-    """Whether it was the server that took nothing, of nobody."""
+    """True if the server took nothing from any sender."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What one rule made of one event, and why."""
+    """A rule's decision about an event, and the reason."""
 
     event_seq: int
     event_id: str
@@ -194,7 +198,7 @@ class Decision:
     dag_id: str | None
     rule: str
     outcome: str
-    """notified: it has a notification; grouped: it joined another's; suppressed: nobody is notified."""
+    """notified: it has a notification. grouped: it joined another's. suppressed: no notification."""
     reason: str
     incident_id: int | None
     silence_id: int | None

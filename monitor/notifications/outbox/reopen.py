@@ -20,10 +20,11 @@ from monitor.rules.targets import ChannelName
 def take_back_recovered(
     connection: Connection, incident_id: int, closed_seq: int | None, because: str, now: datetime
 ) -> bool:
-    """Withdraw what waits to tell that an incident is over; the follow-ups that it gathered wait again.
+    """Withdraw waiting notifications of an incident's end.
+    The follow-ups gathered into them wait again.
 
-    `closed_seq`: the event that closed it. Return True if somebody was told already.
-    """
+    `closed_seq` is the event that closed the incident. Return True if a recipient was notified of the end
+    already."""
     is_notified = False
     for notification_id in _find_recovery_ids(connection, incident_id, closed_seq):
         sent = _load_deliveries(connection, notification_id)
@@ -97,7 +98,7 @@ def _restore_follow_ups(
 def _withdraw(
     connection: Connection, recovered_id: int, incident_id: int, because: str, now: datetime
 ) -> None:
-    """Take the end of this incident out of what waits; all of it, if nothing else is told there."""
+    """Take this incident's end out of a waiting notification, or withdraw it if it reports nothing else."""
     other_decisions = select(decisions.c.id).where(
         decisions.c.notification_id == recovered_id,
         or_(decisions.c.incident_id != incident_id, decisions.c.incident_id.is_(None)),
@@ -113,7 +114,7 @@ def _withdraw(
 
 
 def move_incident(connection: Connection, from_id: int, to_id: int) -> None:
-    """Let one incident have all that was decided and told of another."""
+    """Move all decisions and notifications of one incident to another."""
     for table in (decisions, notifications, deliveries):
         moved = update(table).where(table.c.incident_id == from_id).values(incident_id=to_id)
         connection.execute(moved)

@@ -20,16 +20,15 @@ from monitor.database.statements import BATCH, Key, SweepResult, walk
 from monitor.notifications.outbox.threads import ON_THEIR_WAY
 
 StillOpen = Callable[[Connection, Iterable[int]], set[int]]
-"""Which of these incidents are open."""
+"""A function that returns those of these incidents that are open."""
 AT_ONCE = 200  # notifications in one transaction, with their deliveries, attempts and decisions
 
 
 def forget(connection: Connection, before: datetime, after: Key, still_open: StillOpen) -> SweepResult:
-    """The next notifications, in the order of their ids, that were made before a moment.
+    """Delete the next notifications, in the order of their ids, that were made before a moment.
 
-    Kept are those of which something is still on its way, and those of incidents that are open: what is told
-    next of these goes by who has heard of them. So is the latest, that its number is never another's.
-    """
+    Kept are those with a delivery still on its way, and those of open incidents, because later notifications
+    depend on who was notified. The latest is kept too, so that its number is never reused."""
     latest = connection.execute(select(func.max(notifications.c.id))).scalar_one()
     page = (
         select(notifications.c.id)
@@ -49,7 +48,7 @@ def forget(connection: Connection, before: datetime, after: Key, still_open: Sti
 
 
 def _ids_to_keep(connection: Connection, ids: Sequence[int], still_open: StillOpen) -> set[int]:
-    # Locked, so that nobody asks at this moment for one of them to be sent again.
+    # Locked, so that at this moment no person can have one of them sent again.
     states = select(deliveries.c.notification_id, deliveries.c.state).where(
         deliveries.c.notification_id.in_(ids)
     )
@@ -63,7 +62,8 @@ def _ids_to_keep(connection: Connection, ids: Sequence[int], still_open: StillOp
 
 
 def _forget(connection: Connection, ids: Sequence[int]) -> tuple[int, bool]:
-    """Answers how many rows, and whether that is all of it: an outage's notification may have thousands."""
+    """Delete rows of notifications.
+    Return how many, and whether that was all: an outage's notification may have thousands."""
     of_delivery = select(deliveries.c.id).where(deliveries.c.notification_id.in_(ids))
     gone = 0
     for table, which in (
@@ -88,6 +88,6 @@ def _some(connection: Connection, table: Table, which: ColumnElement[bool]) -> i
 
 
 def forget_decisions(connection: Connection, before: datetime, after: Key) -> SweepResult:
-    """Those that told nobody; the others go with what they told."""
+    """Delete decisions without a notification. The others are deleted with their notifications."""
     old = (decisions.c.created_at < before) & decisions.c.notification_id.is_(None)
     return walk(connection, decisions, after, old, young=decisions.c.created_at >= before)

@@ -23,18 +23,18 @@ ON_THEIR_WAY = (State.SENDING.value, *_WAITING)
 
 @dataclass(frozen=True)
 class MessageThread:
-    """The conversation before one delivery; empty where it is the first."""
+    """The conversation before one delivery, empty for its first."""
 
     references: tuple[str, ...]
     """Message-IDs, the root first: what References holds (RFC 5322 section 3.6.4)."""
     subject: str | None
     """The root's: mailboxes join what has the same subject."""
     is_waiting: bool
-    """Whether something before it is still on its way."""
+    """True if an earlier delivery of the conversation is still on its way."""
 
     @property
     def is_notified(self) -> bool:
-        """Whether the recipient was told anything of it."""
+        """True if the recipient was notified of any part of the conversation."""
         return bool(self.references)
 
 
@@ -54,14 +54,14 @@ _TOLD = (
     )
     .order_by(deliveries.c.id)
 )
-"""What was told of these incidents to any of these recipients, by any of these rules, oldest first."""
+"""The deliveries about these incidents to any of these recipients, by any of these rules, oldest first."""
 
 DeliveryRow = Row[Any]
 
 
 def threads(connection: Connection, of: Sequence[Delivery]) -> dict[int, MessageThread]:
-    """The conversation before each delivery. A notification may tell of several incidents: what was told of
-    any of them is before it."""
+    """Return the conversation before each delivery.
+    A notification may report several incidents, and what was sent about any of them is before it."""
     incidents: dict[int, set[int]] = {}
     for row in _TELLS_OF.rows(connection, {(delivery.notification_id,) for delivery in of}):
         incidents.setdefault(row["notification_id"], set()).add(row["incident_id"])
@@ -91,7 +91,7 @@ def _is_before(row: DeliveryRow, delivery: Delivery, incidents: Collection[int])
 
 
 def _thread(before: Iterable[DeliveryRow]) -> MessageThread:
-    rows = {row.id: row for row in before}.values()  # one that tells of several incidents is there for each
+    rows = {row.id: row for row in before}.values()  # a notification of several incidents has a row for each
     sent_rows = [row for row in rows if row.state in TOLD]
     ids = tuple(row.message_id for row in sent_rows)
     return MessageThread(
@@ -107,12 +107,13 @@ _TELLS = BulkInsert(
 
 
 def link_incident(connection: Connection, notification_id: int, incident_id: int) -> None:
-    """Safe to say twice: a notification may tell of many failures of one incident."""
+    """Link a notification with an incident.
+    Repeating this is safe: a notification may report many failures of an incident."""
     _TELLS.rows(connection, [{"incident_id": incident_id, "notification_id": notification_id}])
 
 
 def open_with_next(connection: Connection, incident_id: int, opening: Delivery, now: datetime) -> None:
-    """The opening of an incident is not told: what waits to follow it is the opening, and due now."""
+    """Turn the waiting follow-up into the opening, due now, because the incident's opening is not sent."""
     next_notification = select(notifications.c.id).where(
         notifications.c.rule == opening.rule,
         notifications.c.kind == NotificationKind.FOLLOW_UP.value,
@@ -132,7 +133,7 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
 
 
 def find_last_due(connection: Connection, incident_id: int, rule: str) -> datetime | None:
-    """When a rule's latest word on an incident was due; None where there was none."""
+    """Return when a rule's latest notification of an incident was due, or None."""
     joined = notification_incidents.join(
         notifications, notifications.c.id == notification_incidents.c.notification_id
     )
@@ -159,7 +160,7 @@ _STATES = Statement(
 
 
 def is_notified(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
-    """Whether the target was told of an incident by this rule, or is about to be."""
+    """Return True if this rule has notified the target of an incident, or is about to."""
     whom = {"recipient": target.recipient, "channel": target.channel.value}
     rows = _STATES.rows(connection, incident_id=incident_id, rule=rule, **whom)
     return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)

@@ -30,11 +30,15 @@ UPDATE: dict[str, Any] = {
 
 
 class BegunRun(ResponseModel):
+    """A run that an asset's update began."""
+
     dag_id: str
     run_id: str
 
 
 class AssetUpdateResponse(ResponseModel):
+    """An update of an asset."""
+
     model_config = example(**UPDATE)
     seq: int
     asset_event_id: int = Field(description="Airflow's number of it")
@@ -50,12 +54,16 @@ class AssetUpdateResponse(ResponseModel):
 
 
 class AssetUpdates(ResponseModel):
+    """A page of an asset's updates."""
+
     model_config = example(updates=[UPDATE], next=None)
     updates: list[AssetUpdateResponse]
     next: int | None = Field(description="The `cursor` of the page behind this one; null: this is the last")
 
 
 class UpdatesQuery(Paged):
+    """The query of an asset's updates."""
+
     deployment: Name = Field(description="Which Airflow", examples=["local"])
     uri: Name = Field(description="The asset's URI, as it is; no glob", examples=["file:///models/model.pkl"])
 
@@ -69,7 +77,7 @@ class UpdatesQuery(Paged):
 async def updates(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[UpdatesQuery, Query()]
 ) -> dict[str, Any]:
-    """The updates of one asset, newest first, each with what it reported and the runs that came of it."""
+    """Return an asset's updates, newest first, each with what it reported and the runs that it began."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     name = AssetName(query.deployment, query.uri)
     found = await services.database.read(

@@ -35,7 +35,7 @@ router = APIRouter(
 async def deliveries(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[DeliveriesQuery, Query()]
 ) -> dict[str, Any]:
-    """Deliveries, newest first: one a recipient of a notification."""
+    """Return deliveries, newest first. A notification has one delivery for each recipient."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: queries.deliveries(
@@ -57,8 +57,9 @@ async def delivery(
     delivery_id: Id,
     query: Annotated[DeliveryLedgerQuery, Query()],
 ) -> dict[str, Any]:
-    """One delivery with its ledger: the latest attempts, with the server's replies, and the latest events
-    that it reports, with the reasons."""
+    """Return one delivery with its ledger.
+    The ledger holds the latest attempts, with the server's replies, and the latest events that the delivery
+    reports, with the reasons."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: detail(connection, delivery_id, allowed_dags, query)
@@ -71,7 +72,7 @@ async def delivery(
 def detail(
     connection: Connection, delivery_id: int, allowed_dags: AllowedDags, query: DeliveryLedgerQuery
 ) -> dict[str, Any] | None:
-    """A delivery, pages of its ledger and its decisions; None if there is none that the reader may see."""
+    """Return a delivery, pages of its ledger and its decisions, or None if the reader may not see it."""
     found = queries.find(connection, delivery_id, allowed_dags)
     if found is None:
         return None
@@ -95,6 +96,7 @@ def detail(
 
 
 def may_see(allowed_dags: AllowedDags, deployment: str, dag_id: str | None) -> bool:
+    """Return True if the reader may see what belongs to this DAG."""
     return allowed_dags is None or (dag_id is not None and (deployment, dag_id) in allowed_dags)
 
 
@@ -109,7 +111,7 @@ def may_see(allowed_dags: AllowedDags, deployment: str, dag_id: str | None) -> b
 async def resend(
     request: Request, services: ServicesDep, principal: ApiPrincipal, delivery_id: Id
 ) -> records.Delivery:
-    """Send it again, now: to those who lack it, or to all where nobody does."""
+    """Send the delivery again, now: to those who lack it, or else to all."""
     await require_csrf(request, principal)
     allowed_dags = await services.authenticator.get_permissions(principal)
 

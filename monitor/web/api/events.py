@@ -25,10 +25,9 @@ router = APIRouter(tags=["events"], responses=PROBLEMS | etag_responses(listed=T
 async def events(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[EventsQuery, Query()]
 ) -> dict[str, Any]:
-    """The log, newest first.
+    """Return the log, newest first.
 
-    For what comes, follow `/events` instead of asking again and again.
-    """
+    For coming events, follow `/events` instead of asking again and again."""
     # Not beyond where the reader's rights decide: who remembers the newest seq would never ask for what is
     # hidden before it, and that may be of a new DAG.
     ends = [
@@ -46,7 +45,7 @@ async def events(
 
 
 def _format_event(logged_event: LoggedEvent) -> dict[str, Any]:
-    """Raises ValueError, TypeError where the row holds no event."""
+    """Return the event of a row. Raises ValueError and TypeError if the row holds no event."""
     event = json.loads(logged_event.body)
     return {"seq": logged_event.seq, "received_at": logged_event.received_at, "event": dict(event.items())}
 
@@ -71,7 +70,7 @@ Deployment = Annotated[
 async def decisions(
     services: ServicesDep, principal: ApiPrincipal, event_id: EventId, deployment: Deployment = None
 ) -> dict[str, Any]:
-    """What each rule made of an event when it came, what was sent because of it, which rules take it now."""
+    """Return each rule's decision about an event, what was sent for it, and which rules take it now."""
     allowed_dags, rules = await services.authenticator.get_permissions(principal), services.rules.current
     found = await services.database.read(
         lambda connection: explain(connection, rules, event_id, allowed_dags)

@@ -1,11 +1,10 @@
 """`GET /events`: the live feed.
 
-An open feed as an HTTP answer: sse-starlette's, with its headers, whose body the feed itself sends.
+An open feed is an HTTP answer of sse-starlette, with its headers, whose body the feed itself sends.
 
-Odd on purpose: the response has no iterator. sse-starlette keeps four tasks for each reader and wakes two for
-each chunk; the feed offers the same bytes to ten thousand readers in one loop (monitor/feed), and the
-connection's own task only waits for the reader to go.
-"""
+Odd on purpose: the response has no iterator. sse-starlette keeps four tasks for each reader and wakes two
+for each chunk. The feed offers the same bytes to ten thousand readers in one loop (monitor/feed), and the
+connection's own task only waits for the reader to go."""
 
 import json
 from collections.abc import Callable
@@ -47,6 +46,8 @@ Join = Callable[[Send], Subscriber]
 
 
 class FeedResponse(EventSourceResponse):
+    """The answer that stays open for a feed."""
+
     media_type = FeedFormat.SSE.value
 
     def __init__(self, feed_server: FeedServer, feed_format: FeedFormat, join: Join) -> None:
@@ -55,6 +56,7 @@ class FeedResponse(EventSourceResponse):
         self._join = join
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin the answer and let the feed serve the connection."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         hand_over(scope, partial(_stay, self._feed_server, [self._join]))
 
@@ -65,12 +67,12 @@ async def _stay(feed_server: FeedServer, join: list[Join], receive: Receive, sen
     except (
         FeedFull,
         ShareFull,
-    ):  # others have come since the answer began; the reader comes back and is told
+    ):  # others have come since the answer began: the reader comes back and gets the reason
         await send(body(b"", more=False))
         return
     try:
         while (await receive())["type"] != "http.disconnect":
-            pass  # a request has no more to say; its end does
+            pass  # a request has no more to say, but its end does
     finally:
         feed_server.leave(subscriber)
 
@@ -130,14 +132,14 @@ async def feed(
         str, Header(description="The feed's form", examples=["application/x-ndjson"])
     ] = FeedFormat.SSE.value,
 ) -> FeedResponse:
-    """Every event as it is logged, as Server-Sent Events; it resumes where `Last-Event-ID` or `after` says.
+    """Follow every event as it is logged, as Server-Sent Events.
 
-    `event:` is the event's type, `data:` the CloudEvent, `id:` the cursor. `event: reset` says that the
-    cursor is gone and from where the feed goes on. A heartbeat carries an `id:` alone.
+    The feed resumes behind `Last-Event-ID` or `after`. `event:` is the event's type, `data:` the CloudEvent,
+    `id:` the cursor. `event: reset` says that the cursor is gone and where the feed goes on. A heartbeat
+    carries an `id:` alone.
 
-    With `Accept: application/x-ndjson` one JSON object a line: `{"id": …, "event": …}`, a heartbeat
-    `{"id": …}`, a reset `{"id": …, "reset": {"reason": …}}`.
-    """
+    With `Accept: application/x-ndjson` each line is a JSON object: `{"id": …, "event": …}`, a heartbeat
+    `{"id": …}`, a reset `{"id": …, "reset": {"reason": …}}`."""
     start = _start(last_event_id or query.after, query.since)
     try:
         services.feed_server.require_room(principal.whose)

@@ -43,7 +43,7 @@ from monitor.web.query_params import MAX_PAGE
 from monitor.web.responses import SERVER, Answers, ResponseModel, example, problems
 from monitor.web.services import PartHealth, ProbedServicesDep, Report, Services, ServicesDep
 
-COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, whoever asks how often
+COMPONENT_SECONDS = 15.0  # an answer of Airflow's counts for so long, however often it is asked for
 COMPONENT_TIMEOUT = 3.0  # seconds: how the other parts are is not to wait for Airflow
 
 AIRFLOW = "airflow"
@@ -76,7 +76,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_leader_report(database: Database, works: Sequence[str]) -> Report:
-    """The report on which replica does what only one is to do."""
+    """Return the report on which replica leads which task."""
 
     async def report() -> dict[str, PartHealth]:
         found = await database.read(lambda connection: holders(connection, works))
@@ -84,14 +84,14 @@ def build_leader_report(database: Database, works: Sequence[str]) -> Report:
         for work in works:
             by_name[found.get(work, NOBODY)].append(work)
         text = "; ".join(f"{name}: {', '.join(some)}" for name, some in sorted(by_name.items()))
-        # For seconds it is so whenever one ends; windsock_leader tells where it lasts.
+        # That is so for seconds whenever a leader ends. windsock_leader shows if it lasts.
         return {REPLICAS: PartHealth("unknown" if NOBODY in by_name else "ok", text)}
 
     return report
 
 
 def build_skipped_rows_report(api: AirflowApi, clock: Clock) -> Report:
-    """The report on rows of one Airflow's listings that are too much to read. No part where there is none."""
+    """Return the report on listings' rows that are too long to read. No part without such rows."""
 
     async def report() -> dict[str, PartHealth]:
         met = api.passed_over.lately(clock())
@@ -106,7 +106,7 @@ def build_skipped_rows_report(api: AirflowApi, clock: Clock) -> Report:
 
 
 def build_work_report(failed: FailedWorks) -> Report:
-    """The report on background work that failed and was begun anew. No part where none did."""
+    """Return the report on background work that failed and was begun anew. No part without failures."""
 
     async def report() -> dict[str, PartHealth]:
         lately = failed.lately()
@@ -120,7 +120,7 @@ def build_work_report(failed: FailedWorks) -> Report:
 
 
 def of_templates(failed: FailedTemplates) -> Report:
-    """The report on users' templates that could not be used. No part where none failed."""
+    """Return the report on users' templates that could not be used. No part without such templates."""
 
     async def report() -> dict[str, PartHealth]:
         current = failed.current()
@@ -134,7 +134,7 @@ def of_templates(failed: FailedTemplates) -> Report:
 
 
 def build_reconciler_report(handle: ReconcilerHandle) -> Report:
-    """The report on one Airflow."""
+    """Return the report on one Airflow."""
 
     async def report() -> dict[str, PartHealth]:
         status = await handle.status()
@@ -165,8 +165,7 @@ def build_reconciler_report(handle: ReconcilerHandle) -> Report:
 
 
 class ComponentsReport:
-    """The report on one Airflow's scheduler, triggerer and dag-processor. Airflow is asked at most once in
-    COMPONENT_SECONDS, whoever asks how often."""
+    """The report on one Airflow's components. Airflow is asked at most once in COMPONENT_SECONDS."""
 
     def __init__(self, api: AirflowApi, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._api = api
@@ -176,6 +175,7 @@ class ComponentsReport:
         self._parts: Mapping[str, PartHealth] = {}
 
     async def __call__(self) -> Mapping[str, PartHealth]:
+        """Return the report, from memory if it is recent."""
         async with self._asking:
             now = self._monotonic()
             if self._asked_at is None or now - self._asked_at >= COMPONENT_SECONDS:
@@ -186,7 +186,7 @@ class ComponentsReport:
     async def _ask(self) -> dict[str, PartHealth]:
         try:
             found = components(await asyncio.wait_for(self._api.health(), COMPONENT_TIMEOUT))
-        except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:  # which the part "airflow" tells
+        except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:  # which the part "airflow" shows
             logger.debug("%s: its components are not known: %s", self._api.deployment, error)
             return {}
         return {f"{component.spelled} {self._api.deployment}": _part(component) for component in found}
@@ -212,11 +212,15 @@ METRICS: dict[str, Any] = {
 
 
 class LivenessResponse(ResponseModel):
+    """The answer of `/livez`."""
+
     model_config = example(status="ok")
     status: Literal["ok", "down"]
 
 
 class ReadinessResponse(LivenessResponse):
+    """The answer of `/readyz`."""
+
     model_config = example(status="ok", written_seconds_ago=3.2)
     written_seconds_ago: float | None = Field(
         description="Age of the latest write that got through; null if none has yet"
@@ -224,7 +228,7 @@ class ReadinessResponse(LivenessResponse):
 
 
 class PartHealthResponse(ResponseModel):
-    """How one part is."""
+    """The health of one part."""
 
     status: Literal["ok", "down", "unknown"]
     detail: str
@@ -233,6 +237,8 @@ class PartHealthResponse(ResponseModel):
 
 
 class HealthResponse(LivenessResponse):
+    """The answer of `/health`."""
+
     model_config = example(
         status="ok", parts={"database": {"status": "ok", "detail": "sqlite", "at": None, "remedy": None}}
     )
@@ -250,9 +256,9 @@ NO_HOOK = PartHealth(
     "unknown", "no hook has reported lately; what hooks do not report, the reconciler fills in"
 )
 LOOKED_AT = 50  # events, the latest, among which a hook's report is looked for
-MAX_LOOKED_AT = 1024 * 1024  # bytes of their bodies; usual ones have 1,000 each
+MAX_LOOKED_AT = 1024 * 1024  # bytes of their bodies: usual ones have 1,000 each
 SPOOL_REMEDY = "Look at the log of Airflow's scheduler for the plugin's warnings: can it reach the monitor?"
-LATELY = timedelta(days=1)  # until then somebody has looked, or was told by other means
+LATELY = timedelta(days=1)  # by then a person has looked, or was notified by other means
 LATE = 60.0  # seconds between what happened and its report: a spool that could send would not wait so long
 
 router = APIRouter(tags=["health"])
@@ -260,7 +266,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", response_model=LivenessResponse, operation_id="getLiveness", openapi_extra=OPEN)
 async def livez() -> dict[str, str]:
-    """The process answers. (It ends by itself when work dies without which it takes or sends nothing.)"""
+    """Answer that the process works. (It ends if work dies without which it takes or sends nothing.)"""
     return {"status": "ok"}
 
 
@@ -272,7 +278,7 @@ async def livez() -> dict[str, str]:
     responses=NOT_READY,
 )
 async def readyz(services: ProbedServicesDep) -> JSONResponse:
-    """The database can be read and written, so requests can be served and events be taken in."""
+    """Answer whether the database can be read and written, so that requests and events can be served."""
     part = (await _database(services))["database"]
     age = services.write_check.result.age
     answer = {"status": part.status, "written_seconds_ago": None if age is None else round(age, 1)}
@@ -287,7 +293,7 @@ async def readyz(services: ProbedServicesDep) -> JSONResponse:
     responses={**DOWN, **problems(421, *SERVER)},
 )
 async def health(services: ProbedServicesDep, principal: OptionalPrincipal) -> JSONResponse:
-    """Every part, and 503 where one does not work. Details are for those who are signed in."""
+    """Return every part's health, and 503 if one does not work. Details are for signed-in readers."""
     allowed_dags = await services.authenticator.get_permissions(principal) if principal else frozenset()
     parts = await check(services, allowed_dags, has_details=principal is not None)
     down = any(part.status == "down" for part in parts.values())
@@ -305,7 +311,7 @@ async def health(services: ProbedServicesDep, principal: OptionalPrincipal) -> J
     responses={200: METRICS, **problems(421, *SERVER)},
 )
 async def metrics(services: ServicesDep) -> Response:
-    """Prometheus' text format."""
+    """Return the metrics in Prometheus' text format."""
     text = await run_in_threadpool(generate_latest, services.metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -313,10 +319,9 @@ async def metrics(services: ServicesDep) -> Response:
 async def check(
     services: Services, allowed_dags: AllowedDags, has_details: bool = True
 ) -> dict[str, PartHealth]:
-    """How every part is, for a reader of this sight: what went wrong with an Airflow may name DAGs.
-
-    Without details no event is read: they would tell how late hooks report, which is never trouble by itself.
-    """
+    """Return every part's health for a reader.
+    An Airflow's problem may name DAGs.
+    Without details no event is read. Events show how late hooks report, which is never trouble by itself."""
     parts = await _database(services)
     if has_details:
         parts |= await _ask(partial(_hooks, services))
@@ -332,13 +337,13 @@ async def check(
 async def _ask(report: Report) -> Mapping[str, PartHealth]:
     try:
         return await report()
-    except SQLAlchemyError as error:  # which the part "database" tells
+    except SQLAlchemyError as error:  # which the part "database" reports
         logger.warning("how a part is could not be read: %s", error)
         return {}
 
 
 RECENT_SECONDS = 2 * WRITE_SECONDS
-"""A younger write is not told to the second: a page that changes with each look is never answered 304."""
+"""The age below which a write's time is not shown: a page that always changes is never answered 304."""
 
 
 WITHOUT_NUMBERS = {
@@ -351,7 +356,7 @@ WITHOUT_NUMBERS = {
     ("spool", "ok"): "hooks report in time",
     ("spool", "unknown"): "no hook has reported lately, or the latest report came late",
 }
-"""What a reader of some DAGs is told of parts whose details count, or date, what happens to all of them."""
+"""The texts for readers of some DAGs. They replace details that count or date what happens to all DAGs."""
 
 
 def _discreet(name: str, part: PartHealth) -> PartHealth:
@@ -378,7 +383,7 @@ async def _database(services: Services) -> dict[str, PartHealth]:
 
 
 def _assess_writes(services: Services, read: PartHealth) -> PartHealth:
-    """How writing goes, by the latest result: asking does not write."""
+    """Return the health of writing, by the latest result. Asking does not write."""
     result = services.write_check.result
     ago = "" if result.age is None else f", written {span(timedelta(seconds=result.age))} ago"
     if result.error:
@@ -415,7 +420,7 @@ def _load_parts(connection: Connection, smtp_host: str | None, now: datetime) ->
 
 
 def _deliveries(connection: Connection, now: datetime) -> PartHealth:
-    """A delivery that is dead reaches nobody until somebody acts."""
+    """Return the health of deliveries. A dead delivery reaches no one until a person acts."""
     dead = queries.count_dead(connection, now - LATELY)
     if not dead:
         return PartHealth("ok", f"none was given up in the last {span(LATELY)}")
@@ -424,7 +429,7 @@ def _deliveries(connection: Connection, now: datetime) -> PartHealth:
 
 
 def _spool(connection: Connection) -> PartHealth:
-    """The spool lies with Airflow's processes; how late the latest report of a hook came tells how it is."""
+    """Return the health of the spools, which lie with Airflow. The latest report's delay shows it."""
     for logged in event_log_read.read_before(connection, None, LOOKED_AT, Filter(), most_bytes=MAX_LOOKED_AT):
         event = next((event for _, event in event_log_read.parse_each([logged])), None)
         if event is not None and event.get("reported_by") == "listener":
@@ -437,7 +442,7 @@ def _spool(connection: Connection) -> PartHealth:
 
 
 def _mail(connection: Connection, smtp_host: str | None) -> PartHealth:
-    """Mail is down while one waits because its last attempt failed; why stands on that mail's own page."""
+    """Return the health of mail: down while one waits after a failed attempt. Its page has the reason."""
     counts = queries.counts(connection)
     text = ", ".join(f"{number} {state.value}" for state, number in counts.items() if number)
     where = smtp_host or "embedded mailbox"

@@ -39,6 +39,8 @@ Reason = Annotated[
 
 
 class IncidentCloseBody(BaseModel):
+    """The body of a request to close an incident."""
+
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the DAG was deleted"}]}
     )
@@ -46,6 +48,8 @@ class IncidentCloseBody(BaseModel):
 
 
 class Acknowledgement(BaseModel):
+    """The body of a request to acknowledge an incident."""
+
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the source is down, a ticket is open"}]}
     )
@@ -58,7 +62,7 @@ class Acknowledgement(BaseModel):
 async def all_incidents(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[IncidentsQuery, Query()]
 ) -> dict[str, Any]:
-    """Incidents, newest first."""
+    """Return incidents, newest first."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: incidents.page(
@@ -77,7 +81,7 @@ async def all_incidents(
 async def incident(
     services: ServicesDep, principal: ApiPrincipal, incident_id: Id, query: Annotated[LedgerQuery, Query()]
 ) -> dict[str, Any]:
-    """One incident, with what each rule made of its latest events and what was sent because of it."""
+    """Return one incident, with each rule's decisions about its latest events and the deliveries of them."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: detail(connection, incident_id, allowed_dags, query.cursor)
@@ -90,7 +94,7 @@ async def incident(
 def detail(
     connection: Connection, incident_id: int, allowed_dags: AllowedDags, before: int | None = None
 ) -> dict[str, Any] | None:
-    """An incident with its ledger; None if there is none that the reader may see."""
+    """Return an incident with its ledger, or None if the reader may not see it or it does not exist."""
     found = incidents.find(connection, incident_id, allowed_dags)
     return vars(found) | load_ledger(connection, incident_id, allowed_dags, before) if found else None
 
@@ -102,7 +106,7 @@ def load_ledger(
     before: int | None = None,
     limit: int = MAX_PAGE,
 ) -> dict[str, Any]:
-    """A page of the decisions about an incident, and its latest deliveries."""
+    """Return a page of the decisions about an incident, and its latest deliveries."""
     decided = decisions.decision_page(connection, limit + 1, before, allowed_dags, incident_id=incident_id)
     page, following = cut_ledger(decided, limit)
     delivery_filter = DeliveryFilter(incident_id=incident_id)
@@ -127,7 +131,7 @@ async def acknowledge(
     incident_id: Id,
     acknowledgement: Acknowledgement,
 ) -> Incident:
-    """Say that you look after it: nobody is reminded of it any more, and its end is notified."""
+    """Acknowledge the incident: you look after it. Reminders stop, and its end is still notified."""
     await require_csrf(request, principal)
     allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
@@ -175,8 +179,9 @@ async def close(
     incident_id: Id,
     close_body: IncidentCloseBody,
 ) -> Incident:
-    """Close it by hand: nothing is wrong any more, or nothing will ever recover. A notification of it
-    that waits is not sent, and nobody is notified of this end. The next failure opens another incident."""
+    """Close the incident by hand: nothing is wrong any more, or nothing will ever recover.
+    A waiting notification of it is not sent, and this end notifies no one. The next failure opens another
+    incident."""
     await require_csrf(request, principal)
     return await close_by(services, principal, incident_id, close_body.reason)
 

@@ -60,15 +60,13 @@ def record_metadata(
 
 
 def request_traceparent(request: Request) -> str | None:
-    """The trace of the request itself."""
+    """Return the trace of the request itself."""
     return events_event.valid(request.headers.get(events_event.ATTRIBUTE))
 
 
 def trace(traces: Traces, request: Span, taken: Iterable[tuple[Event, bool]], began_ns: int) -> None:
     """Open a span for each new event.
-
-    It is a child of the event's own, linked to the request that brought the event.
-    """
+    It is a child of the event's own, linked to the request that brought the event."""
     if not traces.are_on:
         return
     link = traceparent_of(request)
@@ -88,18 +86,18 @@ def trace(traces: Traces, request: Span, taken: Iterable[tuple[Event, bool]], be
                 pass
 
 
-MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks; more is a mistake or an attack
+MAX_BODY = 4 * 1024 * 1024  # bytes: a full batch of long tracebacks. More is a mistake or an attack
 SMALL_BODY = 8 * 1024  # bytes: checked in less time than a thread takes to be woken
 BUSY_SECONDS = 2  # what Retry-After asks of a sender while the queue is full
 
 SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-TOLERANCE_SECONDS = 300  # Standard Webhooks' own; the library checks it again, with the body
+TOLERANCE_SECONDS = 300  # Standard Webhooks' own. The library checks it again, with the body
 TIMESTAMP_DIGITS = 12  # seconds until the year 33658
 
 NAMED = 10  # events of a batch whose ids its log lines carry
 
 KIND_OF_REASON = {"signature": SIGNATURE, "cut": NOT_HTTP}
-"""Of a refusal whose status says less than its reason does."""
+"""The problem of a refusal whose status says less than its reason does."""
 REJECTED = IngestOutcome.REJECTED
 UNWRITABLE = "data: a value that the database cannot hold; the monitor's log names it"
 
@@ -128,11 +126,10 @@ class Refusal(Exception):
     openapi_extra=REQUEST,
 )
 async def receive(request: Request, services: ServicesDep) -> JSONResponse:
-    """Take a batch of CloudEvents, signed as Standard Webhooks says, or with a bearer token of the scope
-    `ingest`.
+    """Take a batch of CloudEvents.
 
-    Answers 202 once everything accepted is durable, with a result for each event, in order.
-    """
+    The batch is signed as Standard Webhooks says, or comes with a bearer token of the scope `ingest`.
+    Answers 202 once everything accepted is durable, with a result for each event, in order."""
     try:
         kind = _content_type(request)
         token = await _token(request, services)
@@ -143,7 +140,7 @@ async def receive(request: Request, services: ServicesDep) -> JSONResponse:
         opening = partial(_open, services.settings, services.clock(), token, kind, headers, body)
         # In a thread: a signature over 4 MiB and 500 events to check would hold every feed for a while.
         raws, parsed = opening() if len(body) <= SMALL_BODY else await run_in_threadpool(opening)
-        release_body(request.scope)  # from here on its events count, in the queue
+        release_body(request.scope)  # from now on its events count, in the queue
         record_metadata(services, request, raws, [event for event in parsed if isinstance(event, Event)])
         _count_corrected(services, raws, parsed)
         with services.traces.span("ingest", SpanKind.SERVER, parent=request_traceparent(request)) as span:
@@ -193,7 +190,7 @@ def _check_signature_headers(request: Request, services: Services) -> None:
 
 
 async def _read(request: Request) -> bytes:
-    """The body, given up on as soon as it is too long, whatever Content-Length claimed."""
+    """Read the body, and give up as soon as it is too long, whatever Content-Length claimed."""
     too_long = Refusal(413, "too_large", f"the body is longer than {MAX_BODY} bytes; send fewer events")
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed) > MAX_BODY:
@@ -206,7 +203,7 @@ async def _read(request: Request) -> bytes:
                 raise too_long
     except BodyRefused as refused:
         raise Refusal(refused.status_code, "memory", refused.detail, RETRY_SECONDS) from None
-    except ClientDisconnect:  # nobody reads this answer: the sender keeps its events and comes again
+    except ClientDisconnect:  # the answer is not read: the sender keeps its events and comes again
         raise Refusal(400, "cut", "the connection ended before the body did") from None
     return bytes(parts)
 
@@ -214,8 +211,9 @@ async def _read(request: Request) -> bytes:
 def _open(
     settings: Settings, now: datetime, token: Token | None, kind: str, headers: dict[str, str], body: bytes
 ) -> tuple[list[Any], list[Event | str]]:
-    """Verify, decode and check: the raw values, and for each the event or why it is none. A token stands for
-    the signature."""
+    """Verify, decode and check the body.
+    Return the raw values, and for each the event or the reason why it is none. A token stands for the
+    signature."""
     allowed = _verify(settings, headers, body) if token is None else token.reports_for(settings.deployment)
     reporter = Reporter(allowed & settings.ingest_secrets.keys(), frozenset(settings.every_airflow))
     raws = _decode(kind, body)
@@ -223,8 +221,8 @@ def _open(
 
 
 def _verify(settings: Settings, headers: dict[str, str], body: bytes) -> frozenset[str]:
-    """Check the signature against each secret in force (compared in constant time by the library); return the
-    deployments that it reports for."""
+    """Check the signature against each secret in force.
+    The library compares in constant time. Return the deployments that the signature reports for."""
     detail = ""
     for deployment, secrets in settings.ingest_secrets.items():
         for secret in secrets:
@@ -304,7 +302,7 @@ async def _take(services: Services, raws: list[Any], parsed: list[Event | str], 
 
 
 def _about(events: Sequence[Event]) -> dict[str, Any]:
-    """What this request's log lines name; a batch may be of many runs, and then its events' ids do."""
+    """Return what this request's log lines name: the run, or the events' ids if the batch is of many runs."""
     about: dict[str, Any] = {"event_ids": [event.id for event in events[:NAMED]] or None}
     for name in ("deployment", "dag_id", "run_id"):
         values = {getattr(event, name, None) or event.get(name) for event in events}
@@ -313,6 +311,7 @@ def _about(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def _id_of(raw: object) -> str | None:
-    """The id that the sender gave, for its own sake; the event was refused, so it may be anything."""
+    """Return the id that the sender gave, for its own use.
+    The event was refused, so the id may be anything."""
     event_id = raw.get("id") if isinstance(raw, dict) else None
     return event_id[:MAX_ID] if isinstance(event_id, str) else None

@@ -21,7 +21,7 @@ REF = "#/components/schemas/{model}"
 
 
 class Result(ResponseModel):
-    """What became of one event."""
+    """The result of one event."""
 
     id: str | None = Field(description="The event's own; null where it had none")
     status: Literal["accepted", "duplicate", "rejected"]
@@ -29,7 +29,7 @@ class Result(ResponseModel):
 
 
 class IngestResponse(ResponseModel):
-    """What became of a batch. Accepted and duplicate events are done with; a rejected one is never taken."""
+    """The result of a batch. Accepted and duplicate events are done with. A rejected event is never taken."""
 
     model_config = example(
         accepted=1,
@@ -44,7 +44,7 @@ class IngestResponse(ResponseModel):
 
 
 def schemas() -> dict[str, JsonSchemaValue]:
-    """The components: the event, and the data of each of its types that a sender may tell of."""
+    """Return the schemas of the event and of the data of each type that a sender may report."""
     shapes: list[type[BaseModel]] = list(dict.fromkeys(shape for _, shape in _sendable()))
     _, found = models_json_schema([(shape, "validation") for shape in shapes], ref_template=REF)
     return {**found["$defs"], "CloudEvent": _event(shapes)}
@@ -55,7 +55,7 @@ def _sendable() -> list[tuple[str, type[BaseModel]]]:
 
 
 def _event(shapes: list[type[BaseModel]]) -> JsonSchemaValue:
-    """docs/events.md."""
+    """Return the schema of an event, as docs/events.md describes it."""
     text: dict[str, Any] = {"type": "string", "minLength": 1}
     return {
         "type": "object",

@@ -17,11 +17,13 @@ Next = Annotated[
 
 
 def _record(*names: str) -> AliasChoices:
-    """The names of a value: the API's own, and the one that the record has."""
+    """Return the names of a value: the API's own, and the record's."""
     return AliasChoices(*names)
 
 
 class DeliveryResponse(ResponseModel):
+    """A delivery."""
+
     model_config = example(**openapi_examples.DELIVERY)
     id: int
     notification_id: int = Field(description="The text that it carries; others may carry the same")
@@ -48,12 +50,16 @@ class DeliveryResponse(ResponseModel):
 
 
 class DeliveryPage(ResponseModel):
+    """A page of deliveries."""
+
     model_config = example(deliveries=[openapi_examples.DELIVERY], next=5)
     deliveries: list[DeliveryResponse]
     next: Next
 
 
 class AttemptResponse(ResponseModel):
+    """An attempt at a delivery."""
+
     model_config = example(**openapi_examples.ATTEMPT)
     at: datetime
     outcome: str = Field(
@@ -64,7 +70,7 @@ class AttemptResponse(ResponseModel):
 
 
 class DecisionResponse(ResponseModel):
-    """What one rule made of one event, and why."""
+    """A rule's decision about an event, and the reason."""
 
     model_config = example(**openapi_examples.DECISION)
     event_seq: int
@@ -84,6 +90,8 @@ class DecisionResponse(ResponseModel):
 
 
 class DeliveryDetail(DeliveryResponse):
+    """A delivery with its ledger."""
+
     model_config = example(
         **openapi_examples.DELIVERY,
         ledger=[openapi_examples.ATTEMPT],
@@ -100,7 +108,7 @@ class DeliveryDetail(DeliveryResponse):
 
 
 class RuleAndEvent(ResponseModel):
-    """What one rule made of an event when it came, and whether the rule, as it is now, takes it."""
+    """A rule's decision about an event at its arrival, and whether the present rule takes the event."""
 
     model_config = example(**openapi_examples.RULE_AND_EVENT)
     rule: str
@@ -115,12 +123,16 @@ class RuleAndEvent(ResponseModel):
 
 
 class ExplanationResponse(ResponseModel):
+    """An explanation of one Airflow's event."""
+
     model_config = example(event=openapi_examples.EVENT, rules=[openapi_examples.RULE_AND_EVENT])
     event: dict[str, Any] = Field(description="The CloudEvent")
     rules: list[RuleAndEvent] = Field(description="One for each rule that is in force or was asked then")
 
 
 class EventDecisions(ResponseModel):
+    """The explanations of an event."""
+
     model_config = example(
         explanations=[{"event": openapi_examples.EVENT, "rules": [openapi_examples.RULE_AND_EVENT]}]
     )
@@ -130,7 +142,7 @@ class EventDecisions(ResponseModel):
 
 
 class IncidentResponse(ResponseModel):
-    """One thing that is wrong, or was: from its first failure to its recovery."""
+    """An incident: one fault, from its first failure to its recovery."""
 
     model_config = example(**openapi_examples.INCIDENT)
     id: int
@@ -158,12 +170,16 @@ class IncidentResponse(ResponseModel):
 
 
 class IncidentPage(ResponseModel):
+    """A page of incidents."""
+
     model_config = example(incidents=[openapi_examples.INCIDENT], next=None)
     incidents: list[IncidentResponse]
     next: Next
 
 
 class IncidentDetail(IncidentResponse):
+    """An incident with its decisions and deliveries."""
+
     model_config = example(
         **openapi_examples.INCIDENT,
         decisions=[openapi_examples.DECISION],
@@ -180,12 +196,12 @@ class IncidentDetail(IncidentResponse):
 
 
 def _dump_match(match: Any) -> Any:
-    """A match as people write it: what it names, and not what it leaves open."""
+    """Return a match as people write it: what it names, and not what it leaves open."""
     return match.model_dump(mode="json", exclude_defaults=True) if isinstance(match, Match) else match
 
 
 class SilenceResponse(ResponseModel):
-    """What nobody is notified of for a while, by whom and why."""
+    """A silence: what causes no notification for a while, with author and reason."""
 
     model_config = example(**openapi_examples.SILENCE)
     id: int
@@ -206,12 +222,16 @@ class SilenceResponse(ResponseModel):
 
 
 class SilencePage(ResponseModel):
+    """A page of silences."""
+
     model_config = example(silences=[openapi_examples.SILENCE], next=None)
     silences: list[SilenceResponse]
     next: Next
 
 
 class LoggedEventResponse(ResponseModel):
+    """An event of the log."""
+
     model_config = example(**openapi_examples.LOGGED)
     seq: int
     received_at: datetime
@@ -219,12 +239,16 @@ class LoggedEventResponse(ResponseModel):
 
 
 class EventPage(ResponseModel):
+    """A page of the log."""
+
     model_config = example(events=[openapi_examples.LOGGED], next=7)
     events: list[LoggedEventResponse]
     next: Next
 
 
 class RunResponse(ResponseModel):
+    """A DAG run."""
+
     model_config = example(**openapi_examples.RUN)
     deployment: str
     dag_id: str
@@ -240,12 +264,16 @@ class RunResponse(ResponseModel):
 
 
 class RunPage(ResponseModel):
+    """A page of runs."""
+
     model_config = example(runs=[openapi_examples.RUN], next=7)
     runs: list[RunResponse]
     next: Next
 
 
 class TaskInstanceResponse(ResponseModel):
+    """A task instance."""
+
     model_config = example(**openapi_examples.TASK)
     task_id: str
     map_index: int
@@ -261,6 +289,8 @@ class TaskInstanceResponse(ResponseModel):
 
 
 class RunDetail(RunResponse):
+    """A run with its tasks and deliveries."""
+
     model_config = example(
         **openapi_examples.RUN,
         tasks=[openapi_examples.TASK],
@@ -279,6 +309,8 @@ class RunDetail(RunResponse):
 
 
 class AssetResponse(ResponseModel):
+    """An asset."""
+
     model_config = example(**openapi_examples.ASSET)
     deployment: str
     uri: str
@@ -294,6 +326,8 @@ class AssetResponse(ResponseModel):
 
 
 class AssetPage(ResponseModel):
+    """A page of assets."""
+
     model_config = example(assets=[openapi_examples.ASSET], next=None)
     assets: list[AssetResponse]
     next: Next

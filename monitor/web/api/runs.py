@@ -37,7 +37,7 @@ _TASK_CURSOR = re.compile(r"([01])\.(-?[0-9]{1,9})\.(.+)", re.DOTALL)
 
 
 class TaskCursorQuery(BaseModel):
-    """Where a page of a run's tasks begins."""
+    """The place at which a page of a run's tasks begins."""
 
     cursor: Name | None = Field(
         None, description="`next` of the page before; none: the first page", examples=["1.-1.load"]
@@ -52,11 +52,14 @@ class TaskCursorQuery(BaseModel):
 
     @property
     def after(self) -> TaskPlace | None:
+        """The place behind which the page begins, or None."""
         found = _TASK_CURSOR.fullmatch(self.cursor) if self.cursor else None
         return TaskPlace(found[1] == "1", found[3], int(found[2])) if found else None
 
 
 class TasksQuery(TaskCursorQuery):
+    """The query of a run's tasks."""
+
     model_config = ConfigDict(extra="forbid")
     deployment: Name | None = Field(
         None, description="The Airflow's name. Default: the first one's", examples=["local"]
@@ -79,10 +82,9 @@ def task_cursor(place: TaskPlace | None) -> str | None:
 async def runs(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[RunsQuery, Query()]
 ) -> dict[str, Any]:
-    """Runs, the last to change first.
+    """Return runs, the last to change first.
 
-    A run that changes while you read the pages moves to the front.
-    """
+    A run that changes while you read the pages moves to the front."""
     rows = await services.database.read(
         lambda connection: runs_projection.run_list(
             connection, query.to_filter(), query.limit + 1, query.cursor, principal.allowed_dags
@@ -106,11 +108,11 @@ async def run(
     run_id: RunId,
     query: Annotated[TasksQuery, Query()],
 ) -> dict[str, Any]:
-    """One run with the latest try of each task and its mails. A run id may hold any sign, `/` too.
+    """Return one run with the latest try of each task and its mails.
+    A run id may hold any sign, `/` too.
 
     Tasks come in pages: those that failed, run or wait for their next try first. A task whose state changes
-    while you read the pages may change its page.
-    """
+    while you read the pages may change its page."""
     name = RunName(query.deployment or services.settings.deployment, dag_id, run_id)
     detail = await services.database.read(
         lambda connection: run_detail(connection, name, principal.allowed_dags, query.limit, query.after)
@@ -129,8 +131,8 @@ def run_detail(
     most: int = MAX_PAGE_BYTES,
     task_id: str | None = None,
 ) -> dict[str, Any] | None:
-    """A run's row with a page of its tasks, of `most` bytes, and with its latest deliveries; None if there is
-    none that the reader may see."""
+    """Return a run's row with a page of its tasks, of `most` bytes, and with its latest deliveries.
+    None means that the reader may not see the run, or that it does not exist."""
     if allowed_dags is not None and (name.deployment, name.dag_id) not in allowed_dags:
         return None
     row = runs_projection.run(connection, name)
@@ -159,7 +161,7 @@ def run_detail(
 async def assets(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
-    """Assets with what their last update reported, the last to change first."""
+    """Return assets with what their last update reported, the last to change first."""
     rows = await services.database.read(
         lambda connection: assets_projection.asset_list(
             connection, query.limit + 1, query.cursor, principal.allowed_dags

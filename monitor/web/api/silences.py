@@ -1,4 +1,4 @@
-"""Silences: what nobody is told for a while, by whom and why."""
+"""The API of silences: what causes no notification for a while, with author and reason."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -77,7 +77,7 @@ class NewSilence(BaseModel):
         return self
 
     def span(self, now: datetime) -> tuple[datetime, datetime]:
-        """In UTC. Raises Invalid."""
+        """Return the silence's start and end in UTC. Raises Invalid."""
         starts_at = self.starts_at or now
         if (
             self.ends_at is None and starts_at.year + 2 not in YEARS
@@ -92,7 +92,7 @@ class NewSilence(BaseModel):
 async def all_silences(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[SilencesQuery, Query()]
 ) -> dict[str, Any]:
-    """Silences, newest first. One of more than one DAG is shown to those who may read every DAG."""
+    """Return silences, newest first. A silence of several DAGs is shown to readers of every DAG."""
     now, allowed_dags = services.clock(), await services.authenticator.get_permissions(principal)
     rows = await services.database.read(
         lambda connection: silences.page(
@@ -117,7 +117,7 @@ async def all_silences(
     responses=etag_responses() | problems(404),
 )
 async def silence(services: ServicesDep, principal: ApiPrincipal, silence_id: Id) -> dict[str, Any]:
-    """One silence."""
+    """Return one silence."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: silences.find(connection, silence_id, allowed_dags)
@@ -138,8 +138,8 @@ async def silence(services: ServicesDep, principal: ApiPrincipal, silence_id: Id
 async def make(
     request: Request, services: ServicesDep, principal: ApiPrincipal, new_silence: NewSilence
 ) -> dict[str, Any]:
-    """Silence what matches, or what an incident is about. More than one DAG may be silenced by those who may
-    read every DAG."""
+    """Silence what matches, or what an incident is about.
+    Only readers of every DAG may silence more than one DAG."""
     await require_csrf(request, principal)
     starts_at, ends_at = new_silence.span(services.clock())
     scope = SilenceScope(new_silence.match) if new_silence.match is not None else None
@@ -160,7 +160,7 @@ async def add(
     ends_at: datetime,
     whole_airflow: bool = False,
 ) -> Silence:
-    """Raises 403 where the reader may not, 409 for too many, 422 where something is wrong with it."""
+    """Make a silence. Raises 403 if the reader may not, 409 for too many, and 422 for a wrong value."""
     now = services.clock()
     if mistake := mistake_in(scope, starts_at, ends_at, now, whole_airflow):
         field, _, text = mistake.partition(": ")
@@ -205,16 +205,19 @@ async def end(
 def end_silence(
     connection: Connection, silence_id: int, allowed_dags: AllowedDags, who: str, now: datetime
 ) -> Silence | None:
+    """End a silence and return it, or None if the reader may not see it."""
     if silences.find(connection, silence_id, allowed_dags) is None:
         return None
     return silences.end(connection, silence_id, who, now)
 
 
 def format_silence(silence: Silence, now: datetime) -> dict[str, Any]:
+    """Return the silence with its state."""
     return vars(silence) | {"state": state(silence, now)}
 
 
 def state(silence: Silence, now: datetime) -> str:
+    """Return `active`, `pending` or `expired`."""
     if silence.is_active(now):
         return "active"
     return "pending" if now < silence.starts_at and now < silence.ends_at else "expired"

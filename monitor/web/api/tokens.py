@@ -3,11 +3,10 @@
 `owner_filter`, `make` and `revoke` check who may see, make and revoke which token. The API and the page
 share them.
 
-Nobody hands on more rights than they have. A token's DAGs are among its creator's. A token that makes
+No user hands on more rights than they have. A token's DAGs are among its creator's. A token that makes
 another gives it only scopes that it has itself, and no longer life. If the first token is revoked, the
 second ends too. An ingest token may report events of any DAG, so making one takes the right to read every
-DAG.
-"""
+DAG."""
 
 import logging
 from collections.abc import Sequence
@@ -78,7 +77,7 @@ TOKEN: dict[str, Any] = {
 
 
 def _allow_repeats(schema: JsonDict) -> None:
-    """A scope that is given twice does no harm."""
+    """Let the schema allow a scope that is given twice, which does no harm."""
     schema.pop("uniqueItems")
 
 
@@ -111,7 +110,7 @@ class NewToken(BaseModel):
 
 
 class TokenResponse(ResponseModel):
-    """A program's bearer token; its secret is kept nowhere."""
+    """A program's bearer token. Its secret is kept nowhere."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [TOKEN]})
     id: int
@@ -142,6 +141,8 @@ class TokenMade(TokenResponse):
 
 
 class TokenPage(ResponseModel):
+    """A page of tokens."""
+
     model_config = ConfigDict(
         from_attributes=True, json_schema_extra={"examples": [{"tokens": [TOKEN], "next": None}]}
     )
@@ -156,8 +157,9 @@ logger = logging.getLogger(__name__)
 
 
 async def owner_filter(services: Services, principal: Principal) -> TokenOwnerFilter:
-    """The tokens that the reader sees and revokes: one's own, of no Airflow that has not accepted the reader;
-    who reads every DAG, all."""
+    """Return the tokens that the reader sees and revokes.
+    They are the reader's own, or all for a reader of every DAG. A token is the reader's own only if every
+    Airflow that accepted its creator accepts the reader."""
     if await services.authenticator.get_permissions(principal) is None:
         return EVERYONE
     # The machine's own tokens are of many: one of them that reads few DAGs has no say about the others.
@@ -173,7 +175,8 @@ async def make(
     globs: Sequence[str],
     deployments: Sequence[str] = (),
 ) -> tuple[StoredToken, str]:
-    """A token and its secret. Raises 403 where the reader may not, 409 and 422 where it cannot be."""
+    """Make a token and return it with its secret.
+    Raises 403 if the reader may not, 409 and 422 if it cannot be."""
     now, allowed_dags = services.clock(), await refresh_permissions(principal)
     _check(principal, scopes, life, allowed_dags, now)
     dags = await _dags(services, allowed_dags, globs)
@@ -282,7 +285,7 @@ router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], responses=PROBLEMS,
 async def all_tokens(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[Paged, Query()]
 ) -> dict[str, Any]:
-    """Your tokens, newest first; everybody's for those who may read every DAG."""
+    """Return your tokens, newest first, or everybody's if you may read every DAG."""
     owner = await owner_filter(services, principal)
     found = await services.database.read(
         lambda connection: auth_tokens.page(connection, owner, query.limit + 1, query.cursor)
@@ -303,7 +306,8 @@ async def all_tokens(
 async def create_token(
     request: Request, answer: Response, services: ServicesDep, principal: ApiPrincipal, new_token: NewToken
 ) -> dict[str, Any]:
-    """Make a token. The answer holds its secret, this once; it reads what you may read now, and no more."""
+    """Make a token.
+    The answer holds its secret, this once. The token reads what you may read now, and no more."""
     await require_csrf(request, principal)
     made, secret = await make(
         services,
@@ -330,6 +334,7 @@ async def revoke_token(
 
 
 def format_token(token: StoredToken, clock: Clock) -> dict[str, Any]:
+    """Return the token for an answer."""
     dags = None if token.dags is None else len(token.dags)
     accepted = None if token.authenticated_by is None else sorted(token.authenticated_by)
     changed = {"scopes": sorted(token.scopes), "dags": dags, "authenticated_by": accepted}

@@ -1,17 +1,16 @@
-"""The sign-in and the identity of whoever sends a request, with what that principal may read.
+"""The sign-in and the identity of the principal that sends a request, with its rights.
 
-With `auth=none` (loopback only) everybody reads everything. With `auth=airflow` people have a session
-cookie and programs a bearer token. A token of Windsock's own says what it may read. For an Airflow JWT,
-Airflow says which DAGs its user may read. With several Airflows, a person sees what those show that accept
-this name and password. A JWT belongs to the first Airflow and is shown to no other.
+With `auth=none` (loopback only) everybody reads everything. With `auth=airflow` people have a session cookie
+and programs a bearer token. A token of Windsock's own says what it may read. For an Airflow JWT, Airflow
+says which DAGs its user may read. With several Airflows, a person sees what those show that accept this name
+and password. A JWT belongs to the first Airflow and is shown to no other.
 
 Each Airflow decides about its own users and about no other's. A session and a token keep which deployments'
-Airflows accepted the password. Their rights, their tokens and their share of the limits follow from the
-name and that set.
+Airflows accepted the password. Their rights, their tokens and their share of the limits follow from the name
+and that set.
 
 A user who may read every DAG in Airflow reads everything in Windsock (`Principal.allowed_dags` is None). So
-every list and every number on a page comes from the same moment and the same rights.
-"""
+every list and every number on a page comes from the same moment and the same rights."""
 
 import logging
 from asyncio import Lock
@@ -35,17 +34,17 @@ from monitor.web.auth.rate_limit import FAILURES, MOST_FAILURES, Throttle
 from monitor.web.auth.sessions import Flash, Session, Sessions
 from monitor.web.auth.tokens import PREFIX, Owner, Scope, Token, TokenLookup
 
-BEARER_NAME = "a program (bearer token)"  # Airflow tells the DAGs of a token, and not whose it is
+BEARER_NAME = "a program (bearer token)"  # Airflow shows the DAGs of a token, but not its user
 
 logger = logging.getLogger(__name__)
 
 
 class NotSignedIn(Exception):
-    """Nobody who may read has been named, or no more: the message says why."""
+    """The error that a request names no user who may read. The message says why."""
 
 
 class TooManyFailures(Exception):
-    """Too many wrong passwords or tokens: wait this many seconds."""
+    """Too many wrong passwords or tokens. The caller has to wait `seconds`."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed attempts; try again in {seconds} s")
@@ -65,10 +64,10 @@ class ScopeLacking(Exception):
 
 
 class PrincipalRights(Protocol):
-    """Asks again what a reader may read. Raises NotSignedIn, AirflowError."""
+    """A function that asks again what a reader may read. Raises NotSignedIn and AirflowError."""
 
     async def __call__(self, anew: bool = False) -> AllowedDags:
-        """`anew`: ask Airflow, whatever is remembered."""
+        """Return the DAGs that the reader may read. `anew` asks Airflow, whatever is remembered."""
         ...
 
 
@@ -78,37 +77,40 @@ async def _everything(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (a Pri
 
 @dataclass(frozen=True)
 class Principal:
-    """Someone who asks, and what that one may read at this moment."""
+    """A person or program that sends a request, and what it may read at this moment."""
 
     allowed_dags: AllowedDags = None
     rights: PrincipalRights = field(default=_everything, repr=False)
-    """Asks again: for whoever stays."""
+    """The function that asks again, for a principal that stays."""
     seq: int | None = None
-    """The place in the log up to which `allowed_dags` decides; None: it does for all that comes."""
+    """The place in the log up to which `allowed_dags` decides. None means that it decides for all that
+    comes."""
     user: str | None = None
     """Known for sessions only."""
     csrf: str | None = field(default=None, repr=False)
-    """What a form must send back: sessions only, for browsers alone send cookies unasked."""
+    """The token that a form must send back. Only sessions have one, because only browsers send cookies
+    unasked."""
     name: str = "local"
-    """How what the reader does is signed: the user's name, with the deployments whose Airflows know it where
-    there are several Airflows; or what else is known."""
+    """The signature of the reader's actions: the user's name, with the deployments whose Airflows know it if
+    there are several Airflows, or else what is known."""
     owner: Owner | None = None
-    """Whose tokens are the reader's; None: those of the monitor's machine."""
+    """The owner of the reader's tokens. None stands for the monitor's machine."""
     is_nameless: bool = False
-    """Nobody knows whose they would be: of an Airflow JWT."""
+    """True if the owner of tokens would be unknown, as for an Airflow JWT."""
     whose: str | None = None
-    """By what a fair share is counted; None: everybody reads, and nobody is told apart."""
+    """The key by which a fair share is counted. None if everybody reads and users are not distinguished."""
     token: Token | None = field(default=None, repr=False)
     """The Windsock token that was sent, which bounds what the reader may do."""
 
     def require(self, scope: Scope) -> None:
-        """Raises ScopeLacking. People, and Airflow's own tokens, may all that their user may."""
+        """Raise ScopeLacking if a token lacks the scope.
+        People, and Airflow's own tokens, may do all that their user may."""
         if self.token is not None and not self.token.allows(scope):
             raise ScopeLacking(self.token, scope)
 
 
 class Authenticator:
-    """Knows who asks. `airflows` sign people in; they are not asked where sign-in is off."""
+    """The authenticator of requests. `airflows` sign people in. They are not asked if sign-in is off."""
 
     def __init__(
         self,
@@ -136,7 +138,7 @@ class Authenticator:
 
     @property
     def has_several(self) -> bool:
-        """Return True if a name alone does not say who somebody is."""
+        """True if a name alone does not identify a user."""
         return len(self._airflows) > 1
 
     async def adopt_tokens(self) -> None:
@@ -147,10 +149,9 @@ class Authenticator:
             logger.warning("%s", tokens.unattributed_words(left))
 
     async def sign_in(self, user: str, password: str, address: str) -> str:
-        """Check a name and password at each Airflow; answers the session cookie's value.
+        """Check a name and password at each Airflow, and return the session cookie's value.
 
-        Raises AirflowRefused, AirflowError, TooManyFailures.
-        """
+        Raises AirflowRefused, AirflowError and TooManyFailures."""
         if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
         await self._logged.catch_up()
@@ -160,8 +161,9 @@ class Authenticator:
         return await self._sessions.begin(user, accepted)
 
     async def _accepted(self, rights: Rights, user: str, password: str, address: str) -> dict[str, str]:
-        """The user's tokens of the Airflows that accept the password. An Airflow is not asked whose own users
-        somebody has guessed at too often: that another one lets somebody in says nothing of its guesses."""
+        """Return the user's tokens of the Airflows that accept the password.
+        An Airflow is not asked if its own users were guessed at too often. That another Airflow accepts a
+        user says nothing of guesses at this one."""
         waits: dict[str, int] = {}
         scopes: dict[str, dict[str, int]] = {}
         for deployment in sorted(self._airflows):
@@ -181,7 +183,7 @@ class Authenticator:
         raise first_of(answers.errors.values())
 
     async def _narrow(self, rights: Rights, user: str, accepted: Mapping[str, str]) -> None:
-        """What the user may read no more in these Airflows, the user's Windsock tokens do not read either."""
+        """Take from the user's Windsock tokens what the user may no longer read in these Airflows."""
         try:
             now = await rights.fetch(accepted, anew=True)
         except AirflowError as error:
@@ -197,17 +199,18 @@ class Authenticator:
         return principal.allowed_dags is None
 
     async def get_permissions(self, principal: Principal) -> AllowedDags:
-        """What the reader may read of what belongs to DAGs and of what may belong to none: an incident of
-        Airflow itself, a silence of many DAGs. None, everything, for who may read every DAG."""
+        """Return what the reader may read, or None for a reader of every DAG.
+        This holds also for what may belong to no DAG: an incident of Airflow itself, a silence of many DAGs.
+        """
         return principal.allowed_dags
 
     async def sign_out(self, cookie: str | None) -> None:
-        """At every monitor on this database: here at once."""
+        """End the session at every monitor on this database, at this one at once."""
         if session := await self._sessions.find(cookie or ""):
             await self._sessions.end(session)
 
     async def session_reader(self, cookie: str) -> Principal:
-        """Who a cookie stands for. Raises NotSignedIn, AirflowError."""
+        """Return the principal of a cookie. Raises NotSignedIn and AirflowError."""
         if not cookie:
             raise NotSignedIn(
                 "the request names nobody; send a token as `Authorization: Bearer …`, or sign in at /login"
@@ -226,7 +229,7 @@ class Authenticator:
         )
 
     async def bearer_reader(self, token: str, address: str) -> Principal:
-        """Who a bearer token stands for. Raises NotSignedIn, AirflowError, TooManyFailures."""
+        """Return the principal of a bearer token. Raises NotSignedIn, AirflowError and TooManyFailures."""
         if token.startswith(PREFIX):
             return await self._token_reader(token, address)
         if self._rights is None:
@@ -254,11 +257,11 @@ class Authenticator:
         )
 
     async def token(self, secret: str, address: str) -> Token:
-        """The Windsock token that is in force by this secret. Raises NotSignedIn, TooManyFailures.
+        """Return the Windsock token in force with this secret.
+        Raises NotSignedIn and TooManyFailures.
 
-        One that is in force is never braked: nobody else's failures from behind the same proxy shut it out,
-        and guessing 256 bits is no use.
-        """
+        A token in force is never braked. So other people's failures from behind the same proxy do not shut
+        it out, and guessing 256 bits is no use."""
         try:
             return await self._token(secret)
         except NotSignedIn:
@@ -293,9 +296,9 @@ class Authenticator:
         )
 
     async def _seen_by(self, token: Token) -> tuple[AllowedDags, int | None]:
-        """What a token reads, and the place in the log up to which that decides; None: it does for all that
-        comes. A token for every DAG reads those of the Airflows that its creator could read, not of one that
-        was added since."""
+        """Return what a token reads, and the place in the log up to which that decides.
+        None for the place means that it decides for all that comes. A token for every DAG reads those of the
+        Airflows that its creator could read, not of an Airflow that was added since."""
         accepted = token.authenticated_by
         if token.dags is not None or accepted is None or self._airflows <= accepted:
             return token.dags, None
@@ -311,19 +314,19 @@ class Authenticator:
         return owner.full_name if self.has_several else owner.user
 
     async def _count(self, name: str) -> None:
-        """Raises TooManyFailures."""
+        """Count an attempt. Raises TooManyFailures."""
         if seconds := await self._throttle.begin({name: FAILURES}):
             raise TooManyFailures(seconds)
 
     @asynccontextmanager
     async def _attempt(self, name: str) -> AsyncIterator[None]:
-        """Something that counts as wrong until Airflow has said otherwise. Raises TooManyFailures."""
+        """Count an attempt as wrong until Airflow has accepted it. Raises TooManyFailures."""
         await self._count(name)
         try:
             yield
         except AirflowRefused:
             raise
-        except (AirflowError, TooManyFailures):  # nobody has said that it is wrong
+        except (AirflowError, TooManyFailures):  # no Airflow has said that it is wrong
             await self._throttle.take_back([name])
             raise
         await self._throttle.take_back([name])
@@ -345,11 +348,10 @@ class Authenticator:
 
 
 def _limits(deployment: str, user: str, address: str) -> dict[str, int]:
-    """How many wrong passwords one Airflow is asked about in a while.
+    """Return how many wrong passwords one Airflow is asked about in a window.
 
-    Few from one address, so that whoever guesses elsewhere does not shut a user out. Many of a user from
-    everywhere, and from an address at which another Airflow lets everybody in.
-    """
+    Few come from one address, so that guesses from elsewhere do not shut a user out. Many are allowed for a
+    user from everywhere, and from an address at which another Airflow accepts everybody."""
     # Airflow may take a name in any case for the same user: guesses at all of them are counted together.
     name = user.casefold()
     return {
@@ -360,7 +362,8 @@ def _limits(deployment: str, user: str, address: str) -> dict[str, int]:
 
 
 def _current(now: ReadableNow) -> AllowedDags:
-    """For who goes on along the log. Raises AirflowError where Airflow has not been asked about a new DAG."""
+    """Return what a reader may read who goes on along the log.
+    Raises AirflowError if Airflow has not been asked about a new DAG."""
     if not now.is_current:
         raise AirflowError("the log has a new DAG, and Airflow cannot be asked now whether you may read it")
     return now.allowed_dags

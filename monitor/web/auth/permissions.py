@@ -34,33 +34,35 @@ T = TypeVar("T")
 
 
 class SignInApi(Protocol):
-    """What sign-in needs of Airflow. Each raises AirflowRefused, or AirflowError where it cannot be asked."""
+    """The part of Airflow's API that sign-in needs.
+    Each method raises AirflowRefused, or AirflowError if Airflow cannot be asked."""
 
     async def sign_in(self, username: str, password: str) -> str:
-        """The user's token."""
+        """Return the user's token."""
         ...
 
     async def readable_dags(self, token: str | None = None) -> set[str]:
-        """The DAGs that the token's user, or the monitor's own user, may read."""
+        """Return the DAGs that the token's user, or the monitor's own user, may read."""
         ...
 
 
 @dataclass(frozen=True)
 class SignInAnswers:
-    """What each Airflow that was asked answered to a name and password, by deployment."""
+    """The answers of the Airflows to a name and password, by deployment."""
 
     tokens: dict[str, str]
-    """Of those that accepted them."""
+    """The tokens of the Airflows that accepted the user."""
     errors: dict[str, AirflowError]
-    """Of the others: AirflowRefused, or why an Airflow could not be asked."""
+    """The errors of the others: AirflowRefused, or why an Airflow could not be asked."""
 
     def refused(self, deployment: str) -> bool:
+        """Return True if this deployment's Airflow refused."""
         return isinstance(self.errors.get(deployment), AirflowRefused)
 
 
 @dataclass(frozen=True)
 class ReadableNow:
-    """What a user may read, over all Airflows."""
+    """The DAGs that a user may read, over all Airflows."""
 
     allowed_dags: AllowedDags
     seq: int
@@ -77,25 +79,25 @@ class ReadableNow:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one Airflow answered about one user."""
+    """The answer of one Airflow about one user."""
 
     dags: frozenset[str]
     every: frozenset[str] | None
-    """What the monitor's own user may read, if this user may read all of it."""
+    """The DAGs of the monitor's own user, if this user may read all of them."""
     version: int
-    """Of the deployment's DAGs in the log when the question was asked."""
+    """The version of the deployment's DAGs in the log at the time of the question."""
     seq: int
     answered: datetime
 
 
 @dataclass
 class _TokenState:
-    """One token's questions."""
+    """The questions about one token."""
 
     lock: Lock = field(default_factory=Lock)
     answer: _Answer | None = None
     at: datetime | None = None
-    """When Airflow was last asked, in vain or not."""
+    """The moment at which Airflow was last asked, with or without success."""
     began: float = -inf
     """The same by the loop's clock, as the question was sent."""
     has_failed: bool = False
@@ -115,15 +117,15 @@ class EveryDag:
         self._began = -inf
         self._answered: datetime | None = None
         self.last: frozenset[str] = frozenset()
-        """The last answer; empty until there is one."""
+        """The last answer. Empty before the first."""
 
     @property
     def age(self) -> float:
-        """Seconds since the last answer."""
+        """The seconds since the last answer."""
         return _age(self._clock, self._answered)
 
     async def fetch_since(self, began: float) -> frozenset[str]:
-        """An answer to a question that was asked at this moment of the loop's clock or later."""
+        """Return an answer to a question that was asked at this moment of the loop's clock or later."""
         async with self._lock:
             if self._began < began:
                 sent = asyncio.get_running_loop().time()
@@ -133,7 +135,7 @@ class EveryDag:
 
 
 class ReadableDags:
-    """What each token's user may read in one Airflow."""
+    """The DAGs that each token's user may read in one Airflow."""
 
     def __init__(self, deployment: str, airflow: SignInApi, clock: Clock, logged: LoggedDags) -> None:
         self._deployment = deployment
@@ -149,11 +151,10 @@ class ReadableDags:
         return state is not None and state.answer is not None
 
     async def fetch(self, token: str, anew: bool = False) -> tuple[_Answer, bool]:
-        """The answer, and whether it knows every DAG that the log had at the time of this call.
+        """Return the answer, and whether it knows every DAG that the log had at the time of this call.
 
-        `anew`: ask, whatever is remembered; what is remembered does not stand in for an answer. Raises
-        AirflowRefused, or another AirflowError.
-        """
+        `anew` asks Airflow, whatever is remembered. A remembered answer then does not stand in. Raises
+        AirflowRefused, or another AirflowError."""
         key = _key(token)
         state = self._states.setdefault(key, _TokenState())
         self._states.move_to_end(key)
@@ -173,11 +174,11 @@ class ReadableDags:
 
     @property
     def shows_any(self) -> bool:
-        """Return True if the monitor's own user may read any DAG."""
+        """True if the monitor's own user may read any DAG."""
         return bool(self._every.last)
 
     def decides_upto(self, answer: _Answer) -> int:
-        """The place in the log up to which no event is of a DAG that is newer than this answer."""
+        """Return the place in the log up to which no event is of a DAG that is newer than this answer."""
         is_latest = answer.version == self._logged.version_of(self._deployment)
         return self._logged.seq if is_latest else answer.seq
 
@@ -230,7 +231,8 @@ class ReadableDags:
 
 
 class Rights:
-    """Every Airflow's answers together: what one lets a user read, no other can take away or add to."""
+    """The answers of all Airflows together.
+    No Airflow adds to or takes from what another lets a user read."""
 
     def __init__(self, airflows: Mapping[str, SignInApi], clock: Clock, logged: LoggedDags) -> None:
         self._airflows = airflows
@@ -247,15 +249,16 @@ class Rights:
         return all(self._dags[name].knows(token) for name, token in tokens.items())
 
     def shows_any(self, deployment: str) -> bool:
-        """Return True if the monitor's own user may read any DAG there, as far as that was asked."""
+        """Return True if the monitor's own user may read any DAG of this deployment, as far as asked."""
         return self._dags[deployment].shows_any
 
     async def fetch(self, tokens: Mapping[str, str], anew: bool = False) -> ReadableNow:
-        """What the owner of these tokens may read. Each token is shown to its own Airflow; no other one is
-        asked. One that is configured no more counts as one that refuses.
+        """Return what the owner of these tokens may read.
+        Each token is shown to its own Airflow only. An Airflow that is no longer configured counts as one
+        that refuses.
 
-        Raises AirflowRefused where every token has ended, another AirflowError where nobody could be asked.
-        """
+        Raises AirflowRefused if every token has ended, and another AirflowError if no Airflow could be
+        asked."""
         requests = {
             name: self._dags[name].fetch(token, anew) for name, token in tokens.items() if name in self._dags
         }
@@ -285,7 +288,7 @@ def first_of(errors: Collection[AirflowError]) -> AirflowError:
 
 
 async def _answers_of(requests: Mapping[str, Awaitable[T]]) -> tuple[dict[str, T], dict[str, AirflowError]]:
-    """Ask side by side; answers what was said, and why some said nothing, by deployment."""
+    """Ask in parallel. Return the answers, and the errors, by deployment."""
     answers = await gather(*requests.values(), return_exceptions=True)
     results: dict[str, T] = {}
     errors: dict[str, AirflowError] = {}

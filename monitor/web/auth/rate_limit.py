@@ -3,9 +3,8 @@
 Attempts with a password or token are counted by name, in windows that begin with the first attempt. All
 monitors on one database share the count. Only this module names the table of attempts.
 
-An attempt counts before its outcome is known; otherwise guesses that are sent in parallel would all be let
-through. An attempt that was right is taken back.
-"""
+An attempt counts before its outcome is known. Otherwise guesses that are sent in parallel would all be let
+through. An attempt that was right is taken back."""
 
 import hashlib
 import math
@@ -20,17 +19,18 @@ from monitor.database.engine import Database
 from monitor.database.schema import failed_attempts as table
 from monitor.database.statements import BulkInsert
 
-FAILURES = 10  # from one address, and for one user there, in a window; then it has to wait
+FAILURES = 10  # from one address, and for one user from that address, in a window. Then it has to wait
 MOST_FAILURES = 100
-"""For one user from all addresses together. Ten addresses have to guess before anybody else's guesses shut a
-user out; NIST SP 800-63B allows as many in a row."""
+"""The limit for one user from all addresses together. Ten addresses have to guess before other people's
+guesses shut a user out. NIST SP 800-63B allows as many in a row."""
 WINDOW_SECONDS = 300
-MAX_NAMES = 40_000  # that are counted; the oldest are forgotten, so the table stays bounded
+MAX_NAMES = 40_000  # that are counted. The oldest are deleted, so the table stays bounded
 
 
 def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> int:
-    """Count an attempt of each name; answers 0, or the seconds to wait, and then it is not counted. `names`:
-    how many each may have in a window."""
+    """Count an attempt of each name.
+    Return 0, or the seconds to wait, and then the attempt is not counted. `names` says how many attempts
+    each name may have in a window."""
     ends = now + timedelta(seconds=WINDOW_SECONDS)
     most = {_hash(name): number for name, number in names.items()}
     hashes = sorted(most)  # in one order, or two monitors could wait for each other
@@ -52,16 +52,18 @@ def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> in
 
 
 def take_back(connection: Connection, names: Iterable[str]) -> None:
-    """An attempt was no wrong one."""
+    """Take back an attempt that was not wrong."""
     _take_back(connection, sorted(_hash(name) for name in names))
 
 
 def forget(connection: Connection, now: datetime) -> int:
-    """Those whose window is over; answers how many. There are never more than MAX_NAMES."""
+    """Delete the attempts whose window is over, and return how many.
+    The table never holds more than MAX_NAMES."""
     return connection.execute(delete(table).where(table.c.ends_at <= now)).rowcount
 
 
 def forget_all(connection: Connection) -> None:
+    """Delete all attempts."""
     connection.execute(delete(table))
 
 
@@ -91,18 +93,19 @@ def _hash(name: str) -> str:
 
 
 class Throttle:
-    """Counts attempts by name, in windows that begin with the first one."""
+    """The counter of attempts by name, in windows that begin with the first attempt."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def begin(self, names: Mapping[str, int]) -> int:
-        """Count an attempt; answers 0, or the seconds until these names may try again. Each may have as many
-        as it says."""
+        """Count an attempt.
+        Return 0, or the seconds until these names may try again. `names` says how many attempts each name
+        may have."""
         now = self._clock()
         return await self._database.write(lambda connection: begin(connection, names, now))
 
     async def take_back(self, names: Iterable[str]) -> None:
-        """The attempt was right, or nobody could say."""
+        """Take back an attempt that was right or could not be judged."""
         await self._database.write(lambda connection: take_back(connection, names))

@@ -1,15 +1,14 @@
 """The signed-in sessions of people, and the signed messages that one page shows once.
 
 `Sessions` holds who is signed in, for every monitor on the same database. Only this module names the table
-of sessions. Neither the database nor a backup gives away the Airflow tokens of a session. The cookie holds
-a random id, of which the database keeps only a hash. The tokens are sealed (AES-256-GCM) with a key that is
+of sessions. Neither the database nor a backup gives away the Airflow tokens of a session. The cookie holds a
+random id, of which the database keeps only a hash. The tokens are sealed (AES-256-GCM) with a key that is
 derived (HKDF, RFC 5869) from that id and the session secret. The database holds neither of the two.
 
 `Flash` holds the message that a page shows once after a form was sent. The message comes in a cookie, which
 is deleted when the message is shown. So the answer to a form is a redirect, and reloading the page that
-follows sends nothing again. The message is in no address, because browsers, proxies and logs keep
-addresses. The cookie is signed, so that nobody else's text is shown as Windsock's.
-"""
+follows sends nothing again. The message is in no address, because browsers, proxies and logs keep addresses.
+The cookie is signed, so that no foreign text is shown as Windsock's."""
 
 import hashlib
 import json
@@ -36,16 +35,18 @@ from monitor.database.schema import sessions as table
 from monitor.web.auth.tokens import Owner, hash_of
 from monitor.web.paths import path_prefix
 
-SESSION_SECONDS = 12 * 3600  # a working day; Airflow's own token lives 24 hours
+SESSION_SECONDS = 12 * 3600  # a working day. Airflow's own token lives 24 hours
 MAX_SESSIONS = 10_000  # the oldest gives way: the table stays bounded whoever signs in
-MAX_OF_ONE_USER = 50  # browsers and devices; beyond that the user's own oldest gives way, and nobody else's
+MAX_OF_ONE_USER = 50  # browsers and devices: beyond that the user's own oldest gives way, and no other user's
 KEY_BYTES = 32
-NONCE_BYTES = 12  # AES-GCM's own (NIST SP 800-38D); each key seals once, so none comes twice
+NONCE_BYTES = 12  # AES-GCM's own (NIST SP 800-38D). Each key seals once, so no nonce comes twice
 PURPOSE = b"windsock-session-1"
 
 
 @dataclass(frozen=True)
 class Session:
+    """A signed-in session."""
+
     id: str = field(repr=False)
     user: str
     tokens: Mapping[str, str] = field(repr=False)
@@ -62,8 +63,8 @@ class Session:
 def begin(
     connection: Connection, user: str, tokens: Mapping[str, str], secret: str, now: datetime
 ) -> Session:
-    """Sign a user in. What has expired is forgotten, and the oldest where there are too many: first of the
-    user's own."""
+    """Sign a user in.
+    Expired sessions are deleted. If there are too many, the oldest are deleted too, first the user's own."""
     forget(connection, now)
     expires = now + timedelta(seconds=SESSION_SECONDS)
     session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
@@ -79,7 +80,7 @@ def begin(
 
 
 def find(connection: Connection, session_id: str, keys: Sequence[str], now: datetime) -> Session | None:
-    """The session of an id, unless it has ended, has expired, or was sealed with none of these secrets."""
+    """Return the session of an id, unless it ended, expired, or was sealed with none of these secrets."""
     row = connection.execute(select(table).where(table.c.hash == hash_of(session_id))).one_or_none()
     if row is None or row.expires_at <= now:
         return None
@@ -90,11 +91,12 @@ def find(connection: Connection, session_id: str, keys: Sequence[str], now: date
 
 
 def end(connection: Connection, session_id: str) -> None:
+    """End a session."""
     connection.execute(delete(table).where(table.c.hash == hash_of(session_id)))
 
 
 def end_all(connection: Connection) -> int:
-    """End every session; return how many."""
+    """End every session and return how many."""
     return connection.execute(delete(table)).rowcount
 
 
@@ -106,13 +108,13 @@ def accepted_by(connection: Connection, user: str, now: datetime) -> set[frozens
 
 
 def end_of_user(connection: Connection, user: str, accepted: Collection[frozenset[str]]) -> int:
-    """End the sessions of this name that were accepted by these deployments; return how many."""
+    """End the sessions of this name that these deployments accepted, and return how many."""
     conditions = table.c.owner == user, table.c.authenticated_by.in_(accepted)
     return connection.execute(delete(table).where(*conditions)).rowcount
 
 
 def forget(connection: Connection, now: datetime) -> int:
-    """Those that have expired; answers how many. There are never more than MAX_SESSIONS."""
+    """Delete expired sessions and return how many. The table never holds more than MAX_SESSIONS."""
     return connection.execute(delete(table).where(table.c.expires_at <= now)).rowcount
 
 
@@ -132,7 +134,7 @@ def _seal(session: Session, secret: str) -> bytes:
 
 
 def _unseal(sealed: bytes, session_id: str, secret: str, expires: datetime) -> dict[str, Any] | None:
-    """None where it was sealed with another secret, or changed since."""
+    """Return the sealed content, or None if it was sealed with another secret or changed since."""
     nonce, rest = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])
     try:
         content = _cipher(session_id, secret).decrypt(nonce, rest, _build_aad(session_id, expires))
@@ -143,7 +145,8 @@ def _unseal(sealed: bytes, session_id: str, secret: str, expires: datetime) -> d
 
 
 def _build_aad(session_id: str, expires: datetime) -> bytes:
-    """What the seal vouches for besides: a row is no other's, and its end is not put off."""
+    """Return the data that the seal also vouches for.
+    A row serves no other session, and its end is not put off."""
     return f"{hash_of(session_id)} {expires.isoformat()}".encode()
 
 
@@ -153,17 +156,17 @@ def _cipher(session_id: str, secret: str) -> AESGCM:
 
 
 LOOKUP_SECONDS = 5
-"""How long a session is taken as it was read. A page of many parts and a feed ask again and again, and must
-not each query the database; who signs out at one monitor is signed out at the others after as long."""
+"""The time for which a session is not read again. A page of many parts and a feed ask again and again, and
+must not each query the database. A user who signs out at one monitor is signed out at the others after this
+time."""
 MAX_KNOWN = 2_000  # sessions that are remembered, as permissions.MAX_TOKENS
 
 
 class Sessions:
-    """Every session of the database that was begun with one of these secrets.
+    """The sessions of the database that were begun with one of these secrets.
 
-    `keys`: the first one signs and seals, any verifies. Where there is none, one is made for this process,
-    and its sessions end with it.
-    """
+    The first of `keys` signs and seals, and any of them verifies. Without keys, one is made for this
+    process, and its sessions end with the process."""
 
     def __init__(self, database: Database, clock: Clock, keys: Sequence[SecretStr]) -> None:
         self._database = database
@@ -173,16 +176,16 @@ class Sessions:
         self._signer = Signer(oldest_first, salt="windsock-session", digest_method=hashlib.sha256)
         self._cache: OrderedDict[str, tuple[Session, datetime]] = OrderedDict()
         self._ended = 0
-        """How many were ended here."""
+        """The number of sessions that this monitor ended."""
 
     async def begin(self, user: str, tokens: Mapping[str, str]) -> str:
-        """Sign a user in; answers the cookie's value."""
+        """Sign a user in and return the cookie's value."""
         now, secret = self._clock(), self._keys[0]
         session = await self._database.write(lambda connection: begin(connection, user, tokens, secret, now))
         return self._signer.sign(session.id).decode()
 
     async def find(self, cookie: str) -> Session | None:
-        """The session that a cookie names, unless it was forged, has ended or has expired."""
+        """Return the session that a cookie names, unless it was forged, has ended or has expired."""
         try:
             session_id = self._signer.unsign(cookie).decode()
         except (BadSignature, UnicodeError):
@@ -199,6 +202,7 @@ class Sessions:
         return session if session and session.expires > now else None
 
     async def end(self, session: Session) -> None:
+        """End a session at once at this monitor, and soon at the others."""
         await self._database.write(lambda connection: end(connection, session.id))
         self._ended += 1
         self._cache.pop(session.id, None)
@@ -216,7 +220,8 @@ SECONDS = 60  # a redirect is followed at once
 
 
 class Flash:
-    """`keys`: as of sessions. Where there is none, one is made for this process."""
+    """The message that the next page shows once.
+    `keys` are as for sessions: without any, one is made for this process."""
 
     def __init__(self, keys: Sequence[SecretStr], secure: bool) -> None:
         key_texts = [key.get_secret_value() for key in keys] or [secrets.token_urlsafe()]
@@ -236,12 +241,12 @@ class Flash:
         )
 
     def read_message(self, request: Request) -> str | None:
-        """What the page is to show; None: nothing, or nothing of ours."""
+        """Return the message that the page is to show, or None if there is none of ours."""
         try:
             return self._signer.unsign(request.cookies.get(COOKIE, ""), max_age=SECONDS).decode()
         except (BadSignature, UnicodeError):
             return None
 
     def forget(self, request: Request, answer: Response, path: str) -> None:
-        """It was shown."""
+        """Delete the message, because it was shown."""
         answer.delete_cookie(COOKIE, path=path_prefix(request) + path)

@@ -1,19 +1,16 @@
 """The bearer tokens that Windsock issues to programs.
 
-Only this module names the table of tokens.
+Only this module names the table of tokens. A secret is 256 random bits, so a plain SHA-256 of it is kept. A
+slow hash only protects passwords that can be found by trying, and 256 random bits cannot. A token is looked
+up by that hash, so no comparison's time shows how much of a guess was right.
 
-A secret is 256 random bits, so a plain SHA-256 of it is kept. A slow hash only protects passwords that can
-be found by trying, and 256 random bits cannot. A token is looked up by that hash, so no comparison's time
-shows how much of a guess was right.
-
-A name is a person in one Airflow only, because another Airflow may give the same name to somebody else. So
-a token keeps which deployments' Airflows accepted its creator's name and password. A user whom fewer of
-them accept does not own the token.
+A name is a person in one Airflow only, because another Airflow may give the same name to another person. So
+a token keeps which deployments' Airflows accepted its creator's name and password. A user whom fewer of them
+accept does not own the token.
 
 A token never reads more than its creator could read. The creator's DAGs are stored with the token, and
-`narrow` removes those that the creator has lost since. Tokens that a token has made end with it, because
-whoever had a leaked token may have made others.
-"""
+`narrow` removes those that the creator has lost since. Tokens that a token has made end with it, because the
+holder of a leaked token may have made others."""
 
 import hashlib
 import json
@@ -51,20 +48,20 @@ from monitor.event_log.projections import dags as dags_projection
 from monitor.rules.field_types import matches, matches_any
 
 PREFIX = "wst_"
-"""Of every secret, so that scanners for leaked ones, and the Authenticator, know it from others."""
+"""The beginning of every secret. Scanners for leaked secrets, and the Authenticator, recognize it."""
 SECRET_BYTES = 32
 SHOWN_SIGNS = len(PREFIX) + 6  # of a secret in lists: 36 of its 256 bits
 DEFAULT_LIFE = timedelta(days=90)
-LONGEST_LIFE = timedelta(days=365)  # what nobody has renewed within a year, nobody knows of any more
-MOST = 100  # tokens of one creator that are in force; more is a program that makes them in a loop
+LONGEST_LIFE = timedelta(days=365)  # a token that was not renewed within a year is forgotten by its owner
+MOST = 100  # tokens of one creator that are in force: more is a program that makes them in a loop
 DAY = timedelta(days=1)
 MOST_A_DAY = 200  # made by one creator: those that were revoked at once stay in the table, too
-KEPT = timedelta(days=365)  # after its end a token stands in the list for whoever asks what had access
+KEPT = timedelta(days=365)  # after its end a token stays in the list, which answers what had access
 USE_SECONDS = 60  # how exactly the last use is known: a program that asks all day writes once a minute
 
 
 class Scope(str, Enum):
-    """What a token is for. Admin may all that read may."""
+    """The purpose of a token. Admin may do all that read may."""
 
     READ = "read"
     INGEST = "ingest"
@@ -85,11 +82,9 @@ class NoSuchDag(WindsockError):
 
 @dataclass(frozen=True)
 class Owner:
-    """An Airflow user, by the very signs that Airflow accepted, and the deployments whose Airflows did.
-
-    Some of Airflow's auth managers take names in any case for the same user, others tell them apart; two
-    names that only look alike must never share their tokens.
-    """
+    """An Airflow user, by the exact name that Airflow accepted, and the deployments whose Airflows did.
+    Some of Airflow's auth managers take names in any case for the same user, others distinguish them. Two
+    names that only look alike must never share their tokens."""
 
     user: str
     deployments: frozenset[str]
@@ -101,7 +96,7 @@ class Owner:
 
     @property
     def full_name(self) -> str:
-        """The name for people where there are several Airflows."""
+        """The name for people, with the deployments in case there are several Airflows."""
         return f"{self.user} ({', '.join(sorted(self.deployments))})"
 
 
@@ -114,46 +109,48 @@ class Draft:
     dags: AllowedDags
     life: timedelta = DEFAULT_LIFE
     deployments: frozenset[str] | None = None
-    """What an ingest token may report for; None: the first Airflow's deployment."""
+    """The deployments that an ingest token may report for. None means the first Airflow's deployment."""
     made_by: int | None = None
-    """The token that makes it; None: a person does."""
+    """The token that makes it. None if a person does."""
 
 
 @dataclass(frozen=True)
 class Token:
+    """A bearer token."""
+
     id: int
     prefix: str
     name: str
     scopes: frozenset[Scope]
     created_by: str | None
-    """The name of the Airflow user; None: somebody at the monitor's machine."""
+    """The name of the Airflow user. None for a person at the monitor's machine."""
     dags: AllowedDags = field(repr=False)
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
     deployments: frozenset[str] | None = None
-    """The deployments that an ingest token may report for; None of a token that is older than this field."""
+    """The deployments that an ingest token may report for. None in a token that is older than this field."""
     made_by: int | None = None
-    """The token that made it; None: a person did, or it is older than this field."""
+    """The token that made it. None if a person did, or if it is older than this field."""
     authenticated_by: frozenset[str] | None = None
-    """The deployments whose Airflows accepted the creator's name and password; None: nobody signed in, or it
-    is not known, as of an old token."""
+    """The deployments whose Airflows accepted the creator. None without a sign-in, or for an old token."""
 
     @property
     def owner(self) -> Owner | None:
-        """None: the monitor's machine, or an unknown one."""
+        """The owner, or None for the monitor's machine or an unknown creator."""
         if self.created_by is None or self.authenticated_by is None:
             return None
         return Owner(self.created_by, self.authenticated_by)
 
     @property
     def is_unattributed(self) -> bool:
-        """Return True if nobody knows which Airflow's user the creator is."""
+        """True if it is unknown which Airflow's user the creator is."""
         return self.created_by is not None and self.authenticated_by is None
 
     @classmethod
     def from_row(cls, row: RowMapping) -> "Token":
+        """Return the token of a row."""
         values: dict[str, Any] = {name: row[name] for name in cls.__dataclass_fields__}
         dags = None if row["dags"] is None else frozenset((name, dag) for name, dag in row["dags"])
         deployments = None if row["deployments"] is None else frozenset(row["deployments"])
@@ -167,14 +164,15 @@ class Token:
         )
 
     def reports_for(self, first: str) -> frozenset[str]:
-        """Return the deployments that it may report for; `first`: what an older token means."""
+        """Return the deployments that the token may report for. `first` is what an older token means."""
         return frozenset((first,)) if self.deployments is None else self.deployments
 
     def allows(self, scope: Scope) -> bool:
+        """Return True if the token has the scope."""
         return scope in self.scopes or (scope is Scope.READ and Scope.ADMIN in self.scopes)
 
     def rejection_reason(self, now: datetime) -> str | None:
-        """Why it counts no more; None: it does."""
+        """Return why the token no longer counts, or None if it does."""
         if self.revoked_at is not None:
             return f"was revoked on {self.revoked_at:%Y-%m-%d %H:%M} UTC"
         if self.expires_at <= now:
@@ -182,20 +180,21 @@ class Token:
         return None
 
     def state(self, now: datetime) -> str:
+        """Return the token's state: `revoked`, `expired` or `active`."""
         return "revoked" if self.revoked_at else "expired" if self.expires_at <= now else "active"
 
 
 @dataclass(frozen=True)
 class TokenOwnerFilter:
-    """Whose tokens are asked for: all, or those of one owner (None: of the monitor's machine).
-
-    An owner's are those of the same name for which every Airflow of theirs accepted the owner too.
-    """
+    """The choice of tokens: all, or those of one owner (None: the monitor's machine).
+    An owner's tokens have the owner's name, and every Airflow that accepted their creator accepts the owner
+    too."""
 
     all: bool = False
     owner: Owner | None = None
 
     def clause(self, connection: Connection) -> ColumnElement[bool]:
+        """Return the choice as SQL."""
         if self.all:
             return true()
         if self.owner is None:
@@ -210,7 +209,7 @@ EVERYONE = TokenOwnerFilter(all=True)
 
 
 def within(readable_dags: frozenset[tuple[str, str]], globs: Sequence[str]) -> frozenset[tuple[str, str]]:
-    """Those of the known DAGs that a glob takes. Raises NoSuchDag."""
+    """Return the known DAGs that a glob takes. Raises NoSuchDag."""
     for glob in globs:
         if not any(matches(glob, dag_id) for _, dag_id in readable_dags):
             raise NoSuchDag(
@@ -220,7 +219,7 @@ def within(readable_dags: frozenset[tuple[str, str]], globs: Sequence[str]) -> f
 
 
 def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime) -> tuple[Token, str]:
-    """Make a token; answers it and its secret, which is kept nowhere. Raises TooManyTokens, TokenEnded."""
+    """Make a token and return it with its secret, which is kept nowhere. Raises TooManyTokens, TokenEnded."""
     if draft.made_by is not None:
         _require_in_force(connection, draft.made_by, now)
     connection.execute(
@@ -267,22 +266,23 @@ def _require_in_force(connection: Connection, token_id: int, now: datetime) -> N
 
 
 def _from_row(row: RowMapping | None) -> Token | None:
-    """None too where the row cannot be read: it is no token that anybody may use."""
+    """Return the token of a row, or None for an unreadable row, which is no token that anybody may use."""
     return next(read_each("tokens", [row] if row else [], Token.from_row), None)
 
 
 def hash_of(secret: str) -> str:
+    """Return the hash under which a secret is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def find_by_hash(connection: Connection, digest: str) -> Token | None:
-    """The token whose secret has this hash, in force or not."""
+    """Return the token of this secret's hash, in force or not."""
     row = connection.execute(select(table).where(table.c.hash == digest)).mappings().one_or_none()
     return _from_row(row)
 
 
 def record_use(connection: Connection, token_id: int, now: datetime) -> None:
-    """Note a use; replicas that do so at once write once."""
+    """Record a use. Replicas that do so at once write once."""
     before = now - timedelta(seconds=USE_SECONDS)
     stale = or_(table.c.last_used_at.is_(None), table.c.last_used_at <= before)
     connection.execute(update(table).where(table.c.id == token_id, stale).values(last_used_at=now))
@@ -291,7 +291,7 @@ def record_use(connection: Connection, token_id: int, now: datetime) -> None:
 def page(
     connection: Connection, whose: TokenOwnerFilter, limit: int, before: int | None = None
 ) -> list[Token]:
-    """Newest first; `before` is the last id of the page before."""
+    """Return a page of tokens, newest first. `before` is the last id of the page before."""
     query = select(table).where(whose.clause(connection))
     if before is not None:
         query = query.where(table.c.id < before)
@@ -300,7 +300,7 @@ def page(
 
 
 def revoke(connection: Connection, whose: TokenOwnerFilter, token_id: int, now: datetime) -> Token | None:
-    """End it now, and what it has made; what was revoked stays as it is. None: no such one of theirs."""
+    """End a token and those that it has made, unless it has ended. None: the owner has no such token."""
     conditions = table.c.id == token_id, whose.clause(connection)
     ended = _end(connection, *conditions, now=now)
     while ended:  # each one is locked before those that it made are read: none can be made meanwhile
@@ -316,14 +316,13 @@ def _end(connection: Connection, *which: ColumnElement[bool], now: datetime) -> 
 
 
 def accepted_by(connection: Connection, user: str, now: datetime) -> set[frozenset[str]]:
-    """Return the deployments of each owner of this name who has tokens in force; no unknown Airflows."""
+    """Return the deployments of each owner of this name with tokens in force, without unknown Airflows."""
     query = select(table.c.authenticated_by).where(*_in_force(user, now)).distinct()
     return {names for names in connection.execute(query).scalars() if names is not None}
 
 
 def revoke_all(connection: Connection, user: str, accepted: Collection[frozenset[str]], now: datetime) -> int:
-    """End all that are in force of this name and of these deployments; return how many. One of an unknown
-    Airflow counts no more anyway, and ends too."""
+    """End a name's tokens of these deployments or of unknown Airflows, and return how many."""
     of = or_(table.c.authenticated_by.in_(accepted), table.c.authenticated_by.is_(None))
     return connection.execute(update(table).where(*_in_force(user, now), of).values(revoked_at=now)).rowcount
 
@@ -333,7 +332,7 @@ def _in_force(user: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def other_spellings(connection: Connection, user: str) -> list[str]:
-    """Owners of tokens in force whose names differ from this one in case alone."""
+    """Return owners of tokens in force whose names differ from this one in case alone."""
     query = select(table.c.created_by).where(table.c.revoked_at.is_(None)).distinct()
     names = connection.execute(query).scalars()
     return sorted(name for name in names if name and name != user and name.casefold() == user.casefold())
@@ -346,12 +345,12 @@ def narrow(
     whole: frozenset[str],
     every_dag: frozenset[tuple[str, str]],
 ) -> list[int]:
-    """Take from the tokens of a name what the Airflows show that user no more; answers which have lost some.
+    """Take from a name's tokens what the Airflows no longer show that user.
+    Return the ids of those that lost some.
 
     An Airflow decides about its own DAGs, in tokens whose creator it has accepted, and about nothing else.
-    `dags`: what each deployment's Airflow shows the user; `whole`: those of them that show every DAG;
-    `every_dag`: what a token for every DAG keeps of the other Airflows.
-    """
+    `dags` is what each deployment's Airflow shows the user. `whole` are those of them that show every DAG.
+    `every_dag` is what a token for every DAG keeps of the other Airflows."""
     query = select(table).where(table.c.created_by == user, table.c.revoked_at.is_(None))
     lost = []
     for token in read_each("tokens", connection.execute(query).mappings().all(), Token.from_row):
@@ -371,8 +370,7 @@ def narrow(
 
 
 def adopt(connection: Connection, deployments: frozenset[str]) -> int:
-    """Attribute what was made before `authenticated_by` was kept, where there is one Airflow; answers how
-    many tokens of unknown Airflows are left. They count no more."""
+    """Attribute old tokens if there is one Airflow. Return how many stay unknown: they no longer count."""
     unknown = table.c.created_by.is_not(None), table.c.authenticated_by.is_(None)
     if len(deployments) == 1:
         connection.execute(update(table).where(*unknown).values(authenticated_by=deployments))
@@ -380,6 +378,7 @@ def adopt(connection: Connection, deployments: frozenset[str]) -> int:
 
 
 def unattributed_words(number: int) -> str:
+    """Return the warning about tokens of unknown Airflows."""
     return (
         f"{number} tokens for every DAG count no more: they were made before it was kept which Airflows know "
         "their creators, and several are configured now"
@@ -398,8 +397,9 @@ def _serialize_dags(dags: AllowedDags) -> Sequence[Sequence[str]] | None:
 
 
 LOOKUP_SECONDS = 5
-"""How long a token is taken as it was read. A feed asks before each page, and a thousand of them with tokens
-must not each query the database; what one monitor revokes, the others know after as long."""
+"""The time for which a token is not read again. A feed asks before each page, and a thousand feeds with
+tokens must not each query the database. A token that one monitor revokes is refused by the others after this
+time."""
 MAX_KNOWN = 2_000  # tokens that are remembered, as permissions.MAX_TOKENS
 
 logger = logging.getLogger(__name__)
@@ -413,13 +413,15 @@ class _CacheEntry:
 
 
 class TokenLookup:
+    """The look-up of tokens, with a short memory."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._cache: OrderedDict[str, _CacheEntry] = OrderedDict()
 
     async def find(self, secret: str) -> Token | None:
-        """The token of this secret, in force or not; None: there is none."""
+        """Return the token of this secret, in force or not, or None."""
         digest = hash_of(secret)
         entry = self._cache.setdefault(digest, _CacheEntry())
         self._cache.move_to_end(digest)
@@ -443,7 +445,7 @@ class TokenLookup:
         return token.last_used_at is None or self._age(token.last_used_at) >= USE_SECONDS
 
     def forget(self) -> None:
-        """Read each token anew: one of them was changed here."""
+        """Read each token anew, because this monitor has changed one."""
         self._cache.clear()
 
     async def narrow(self, user: str, dags: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:

@@ -1,11 +1,10 @@
 """The pages behind a mail's links: acknowledge, silence and unsubscribe.
 
-`/links/unsubscribe/{token}` stops the mails of one rule. Mail providers post `List-Unsubscribe=One-Click`
-to it by themselves when somebody presses their button. They send no cookies and accept no redirect as an
-answer (RFC 8058 section 3.1).
+`/links/unsubscribe/{token}` stops the mails of one rule. Mail providers post `List-Unsubscribe=One-Click` to
+it by themselves when a user presses their button. They send no cookies and accept no redirect as an answer
+(RFC 8058 section 3.1).
 
-The links are signed and verified by `Links` (delivery/messages/links.py).
-"""
+The links are signed and verified by `Links` (delivery/messages/links.py)."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -34,7 +33,7 @@ acknowledge_router = APIRouter(include_in_schema=False)
 
 @acknowledge_router.get(ACKNOWLEDGE_PATH)
 async def show_acknowledge(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """The incident, and who looks after it."""
+    """Show the incident, and who looks after it."""
     incident = await _incident(services, token)
     return render(request, "link_acknowledge.html", None, incident=incident)
 
@@ -58,7 +57,7 @@ async def post_acknowledge(
 
 
 async def _incident(services: Services, token: str) -> Incident:
-    """Raises LinkError."""
+    """Return the incident of a link. Raises LinkError."""
     incident_id = forms.read_link(services, ACKNOWLEDGE, token)["incident_id"]
     found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
     if found is None:
@@ -69,12 +68,14 @@ async def _incident(services: Services, token: str) -> Incident:
 SHOWN = 20  # active silences
 SILENCE_PATH = "/links/silence/{token}"
 NAMED = ("dag_id", "task_id", "asset", "type")
-"""What a link may name, beside the Airflow."""
+"""The fields that a link may name, besides the Airflow."""
 
 silence_router = APIRouter(include_in_schema=False)
 
 
 class SilenceDeed(Deed):
+    """The form of the page that silences."""
+
     until: str = ""
     own_end: str = ""
     silence_id: int = 0
@@ -82,7 +83,7 @@ class SilenceDeed(Deed):
 
 @silence_router.get(SILENCE_PATH)
 async def show_silence(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """What would be silenced, for how long, and what is silenced already."""
+    """Show what would be silenced, for how long, and what is silenced already."""
     return await _page(request, services, await _scope(services, token), SilenceDeed(), None)
 
 
@@ -90,8 +91,9 @@ async def show_silence(request: Request, services: ServicesDep, token: str) -> H
 async def post_silence(
     request: Request, services: ServicesDep, token: str, form: Annotated[SilenceDeed, Form()]
 ) -> Response:
-    """Silence, or end a silence of the same. Whoever silences by a link extends what was silenced by one: the
-    same link makes one silence, however often it is used."""
+    """Silence what the link is for, or end such a silence.
+    Silencing by a link extends an earlier silence by a link. So the same link makes one silence, however
+    often it is used."""
     scope = await _scope(services, token)
     now = services.clock()
     if form.action == "end":
@@ -119,7 +121,7 @@ def _back(request: Request) -> RedirectResponse:
 
 
 async def _scope(services: Services, token: str) -> SilenceScope:
-    """Raises LinkError, and 404, 409 and 410 as HTTP errors."""
+    """Return the scope of a link. Raises LinkError, and 404, 409 and 410 as HTTP errors."""
     content = forms.read_link(services, SILENCE, token)
     if "incident_id" in content:
         incident_id = content["incident_id"]
@@ -150,7 +152,8 @@ def _end(connection: Connection, scope: SilenceScope, form: SilenceDeed, now: da
 
 
 def _active(connection: Connection, scope: SilenceScope, now: datetime) -> list[Silence]:
-    """The active silences of what the link is for: of a DAG those too that take but some of its events."""
+    """Return the active silences of the link's scope.
+    For a DAG, silences of some of its events are included."""
     of_dag = (
         scope.dag
         if scope == SilenceScope(Match(deployment=scope.match.deployment, dag_id=scope.match.dag_id))
@@ -186,7 +189,7 @@ unsubscribe_router = APIRouter(include_in_schema=False)
 
 @unsubscribe_router.get(UNSUBSCRIBE_PATH)
 async def show_unsubscribe(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """Whose mails of which rule, and whether they are stopped already."""
+    """Show whose mails of which rule the link stops, and whether they are stopped already."""
     content = forms.read_link(services, UNSUBSCRIBE, token)
     address, rule = content["address"], content["rule"]
     gone = await services.database.read(
@@ -219,6 +222,6 @@ async def post_unsubscribe(request: Request, services: ServicesDep, token: str) 
 
 
 def mask_address(address: str) -> str:
-    """`j…@example.com`: enough for its owner, and no address for whoever else the mail was forwarded to."""
+    """Return `j…@example.com`: enough for its owner, and no address for others who got the forwarded mail."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}" if local else "…"

@@ -34,25 +34,28 @@ from monitor.web.templating import render
 
 KIND = STALE.rpartition(".")[2]
 USUAL = Watch(name="usual", watch="stale", floor=timedelta(0))
-"""By which an asset that nobody watches is held against its own history: the watch's own measure."""
+"""The measure for an asset without a watch: the watch's own, against the asset's own history."""
 
 
 @dataclass(frozen=True)
 class Freshness:
+    """The freshness of an asset."""
+
     state: str
-    """What the pill shows: ok, uncertain, failed, unknown."""
+    """The state that the pill shows: ok, uncertain, failed, unknown."""
     word: str
     why: str
-    """One sentence."""
+    """The reason in one sentence."""
     rhythm: timedelta | None
-    """The median from one update to the next; None: too little is known."""
+    """The median from one update to the next. None if too little is known."""
     watch: Watch | None = None
 
 
 def freshness(
     watches: Sequence[Watch], row: Row, gaps: Sequence[timedelta], dag: Row | None, now: datetime
 ) -> Freshness:
-    """`row`: deployment, uri, name, updated_at, source_dag_id; `dag`: what is known of that DAG."""
+    """Return an asset's freshness.
+    `row` holds deployment, uri, name, updated_at and source_dag_id. `dag` is what is known of that DAG."""
     updated_at: datetime | None = row["updated_at"]
     if updated_at is None:
         return Freshness("unknown", "never updated", "No update of it has been reported.", None)
@@ -87,7 +90,7 @@ def _usual(watch: Watch, gaps: Sequence[timedelta]) -> timedelta | None:
 
 
 def _rest_reason(dag: Row | None) -> str:
-    """Why the watch leaves it alone."""
+    """Return why the watch leaves the asset alone, or ""."""
     if dag is None:
         return ""
     if dag["is_stale"]:
@@ -95,7 +98,7 @@ def _rest_reason(dag: Row | None) -> str:
     return "its DAG is paused" if dag["is_paused"] else ""
 
 
-MAX_METRICS = 24  # columns of the table, and charts; more is no table for people, and the API has them all
+MAX_METRICS = 24  # columns of the table, and charts: more is no table for people, and the API has them all
 MAX_PARTIES = 100  # DAGs that make an asset, or begin by it, as a page lists them
 HASH = "sha256"
 
@@ -103,12 +106,14 @@ router = APIRouter(include_in_schema=False)
 
 
 class AssetQuery(Paged):
+    """The query of an asset's page."""
+
     uri: Name = Field(description="The asset's URI, as it is")
 
 
 @dataclass(frozen=True)
 class Party:
-    """Who makes an asset, or is begun by it."""
+    """A maker or consumer of an asset."""
 
     dag_id: str
     task_id: str | None
@@ -123,7 +128,7 @@ class Party:
 async def assets(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
-    """Every asset with what its last update told, the last to change first."""
+    """Show every asset with what its last update reported, the last to change first."""
     allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     watches = services.rules.current.config.watches
 
@@ -158,7 +163,7 @@ async def asset(
     deployment: InPath,
     query: Annotated[AssetQuery, Query()],
 ) -> HTMLResponse:
-    """One asset. Its URI is a parameter: it holds slashes and every other sign."""
+    """Show one asset. Its URI is a parameter, because it holds slashes and every other sign."""
     name, now = AssetName(deployment, query.uri), services.clock()
     allowed_dags = await services.authenticator.get_permissions(principal)
     watches = services.rules.current.config.watches
@@ -210,7 +215,7 @@ def _filter_lineage(lineage: AssetLineage, deployment: str, allowed_dags: Allowe
 
 
 def _makers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
-    """Who updated it lately, the last one first, then who else Airflow says will."""
+    """Return the makers of recent updates, the latest first, then those that Airflow names besides."""
     updates = (
         (update.dag_id, update.task_id, update.run_id, update.timestamp) for update in latest if update.dag_id
     )
@@ -220,7 +225,7 @@ def _makers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
 
 
 def _consumers(latest: list[AssetUpdate], lineage: AssetLineage) -> list[Party]:
-    """Whose runs came of it lately, then who else is scheduled on it."""
+    """Return the DAGs whose runs recent updates began, then those that are scheduled on the asset besides."""
     runs = ((run, update.timestamp) for update in latest for run in update.created_runs)
     parties = (
         Party(run["dag_id"], None, run["run_id"], at, run["dag_id"] in lineage.scheduled) for run, at in runs
@@ -238,7 +243,7 @@ def _parties(parties: Iterable[Party], tasks: Iterable[tuple[str, str | None]]) 
 
 
 def _metrics(updates: list[AssetUpdate]) -> list[str]:
-    """The names of the numbers that these updates told, in the order of telling."""
+    """Return the names of the numbers in these updates, in their order."""
     names = (
         name
         for update in updates

@@ -1,14 +1,13 @@
 """The pages of deliveries and of the embedded mailbox.
 
-The list shows the mails and other deliveries that rules called for. The embedded mailbox is shown if no
-SMTP server is set.
+The list shows the mails and other deliveries that rules called for. The embedded mailbox is shown if no SMTP
+server is set.
 
 A mail in the mailbox may hold anything. `frame_response` makes its HTML part a document of its own, in a
 frame without an origin. That document may run nothing, load nothing and send nothing.
 
-`preview` shows a delivery's message as it would be rendered now, from the log alone. Nobody is asked and
-nothing is sent. The links that act for whoever holds them are left out, because they are the recipient's.
-"""
+`preview` shows a delivery's message as it would be rendered now, from the log alone. No server is asked and
+nothing is sent. The links that act for their holder are left out, because they are the recipient's."""
 
 import json
 from dataclasses import dataclass, replace
@@ -61,7 +60,7 @@ MAX_SHOWN_HTML = 500_000
 """Characters of a letter's HTML. Mail programs show less: Gmail cuts a message at 102 kB."""
 
 TELLS_OF_UPDATES = frozenset({NotificationKind.SUCCESS, NotificationKind.NOTICE})
-"""Letters that may tell of assets' updates, and so of other DAGs than the delivery's."""
+"""The kinds of letters that may report assets' updates, and so other DAGs than the delivery's."""
 
 LETTER_POLICY = "; ".join(
     ("sandbox", "default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "frame-ancestors 'self'")
@@ -96,7 +95,7 @@ async def mails(
     principal: PagePrincipal,
     list_query: Annotated[ListFilters[DeliveriesForm], Depends(list_filters(DeliveriesForm))],
 ) -> HTMLResponse:
-    """The deliveries that were sent and that were not, by their filters, and the embedded mailbox."""
+    """Show the deliveries, sent or not, by their filters, and the embedded mailbox."""
     query = list_query.query
     allowed_dags = await services.authenticator.get_permissions(principal)
 
@@ -126,7 +125,7 @@ async def mails(
 
 
 def _load_unmatched(connection: Connection, allowed_dags: AllowedDags) -> dict[str, Any]:
-    """The latest failures that no rule took, with what the log still has of them."""
+    """Return the latest failures that no rule took, with what the log still has of them."""
     decided = decisions.latest_of_rule(connection, UNMATCHED, SHOWN_UNMATCHED, allowed_dags)
     events = lines_of(connection, [decision.event_seq for decision in decided], allowed_dags)
     return {"unmatched": decided, "unmatched_events": events}
@@ -144,7 +143,7 @@ async def _letters(services: Services, principal: Principal) -> list[Summary]:
 
 @dataclass(frozen=True)
 class _Own:
-    """The letters that tell of nothing but what the reader may see."""
+    """The letters that hold only what the reader may see."""
 
     message_ids: frozenset[str]
     filed: frozenset[str]
@@ -155,17 +154,18 @@ class _Own:
 
 
 def _list(box: Mailbox, own: _Own) -> list[Summary]:
-    """The reader's latest letters: by the ledger, however many of others came since, and those of which the
-    ledger does not have it yet."""
+    """Return the reader's latest letters.
+    They come from the ledger, however many other letters came since. Letters that the ledger does not have
+    yet are added."""
     latest = (mail_id.id for mail_id in box.mails(SHOWN) if mail_id.id not in own.filed)
     mail_ids = [mail_id for mail_id in latest if (mail := box.get(mail_id)) and own.has(mail)]
     return box.summaries(sorted([*own.filed, *mail_ids], reverse=True)[:SHOWN])
 
 
 def _own(connection: Connection, allowed_dags: AllowedDags) -> _Own:
-    """A letter belongs to the DAGs of its delivery. One that Windsock did not write (a task's own mail, filed
-    by the `MailboxServer`) is for those who may read every DAG: it is some DAG's, and nobody knows which.
-    """
+    """Return the letters that the reader may see.
+    A letter belongs to the DAGs of its delivery. A letter that Windsock did not write (a task's own mail,
+    filed by the `MailboxServer`) is for readers of every DAG, because its DAG is unknown."""
     found = queries.deliveries(connection, MAX_PAGE, allowed_dags=allowed_dags)
     seen = [delivery for delivery in found if _is_seen(connection, delivery, allowed_dags)]
     answers = queries.answers(connection, [delivery.id for delivery in seen])
@@ -176,8 +176,9 @@ def _own(connection: Connection, allowed_dags: AllowedDags) -> _Own:
 
 
 def _is_seen(connection: Connection, delivery: Delivery, allowed_dags: AllowedDags) -> bool:
-    """A letter stands as it was written, for its recipients: it names the runs that updates of assets began,
-    and compares each update with the one before it, of whatever DAGs those are."""
+    """Return True if the reader may see the letter as it was written.
+    It names the runs that updates of assets began, and compares each update with the one before, of whatever
+    DAGs those are."""
     if delivery.kind not in TELLS_OF_UPDATES:
         return True
     seqs = decisions.event_seqs(connection, delivery.notification_id, MAX_PAGE)
@@ -191,7 +192,7 @@ def _is_seen(connection: Connection, delivery: Delivery, allowed_dags: AllowedDa
 
 
 def _can_read_updates(connection: Connection, event: Event, allowed_dags: AllowedDags) -> bool:
-    """Return True if the reader may see each update of an asset that a letter of this event may tell of."""
+    """Return True if the reader may see each asset update that a letter of this event may report."""
     if isinstance(event.data, DagRunData):
         name = RunName(event.deployment, event.data.dag_id, event.data.run_id)
         return from_log(connection, name) == from_log(connection, name, allowed_dags)
@@ -213,7 +214,7 @@ async def _letter(services: Services, principal: Principal, letter_id: str) -> E
 
 
 def _part(mail: EmailMessage, kind: str) -> str | None:
-    """The text of a part, however badly it was encoded."""
+    """Return the text of a part, however badly it was encoded."""
     body = mail.get_body((kind,))
     if body is None:
         return None
@@ -228,7 +229,7 @@ def _part(mail: EmailMessage, kind: str) -> str | None:
 async def letter(
     request: Request, services: ServicesDep, principal: PagePrincipal, letter_id: str
 ) -> HTMLResponse:
-    """One letter: its headers, its text, its HTML in a frame."""
+    """Show one letter: its headers, its text, and its HTML in a frame."""
     found = await _letter(services, principal, letter_id)
     fields = {name: header(found, name) for name in ("Subject", "From", "To", "Date", "Message-ID")}
     text, html = _part(found, "plain"), _part(found, "html")
@@ -243,7 +244,7 @@ async def letter(
 
 @router.get("/mail/{letter_id}/html")
 async def letter_html(services: ServicesDep, principal: PagePrincipal, letter_id: str) -> HTMLResponse:
-    """A letter's HTML part alone: what the frame shows."""
+    """Answer with a letter's HTML part alone, for the frame."""
     html = _part(await _letter(services, principal, letter_id), "html")
     if html is None:
         raise HTTPException(404, "This letter has no HTML part.")
@@ -251,7 +252,7 @@ async def letter_html(services: ServicesDep, principal: PagePrincipal, letter_id
 
 
 def frame_response(html: str) -> HTMLResponse:
-    """A document that may run nothing, load nothing and send nothing, to be shown in a frame."""
+    """Return a document for a frame, which may run nothing, load nothing and send nothing."""
     headers = {
         "Content-Security-Policy": LETTER_POLICY,
         "X-Frame-Options": "SAMEORIGIN",
@@ -265,7 +266,7 @@ preview_router = APIRouter(include_in_schema=False)
 
 @preview_router.get("/deliveries/{delivery_id}/html")
 async def preview(services: ServicesDep, principal: PagePrincipal, delivery_id: Id) -> HTMLResponse:
-    """What the frame on the delivery's page shows: a mail's HTML, or the text that other channels take."""
+    """Answer with a delivery's preview for the frame: a mail's HTML, or the text of other channels."""
     allowed_dags = principal.allowed_dags
     context = await services.database.read(
         lambda connection: _case(connection, services, delivery_id, allowed_dags)
@@ -283,7 +284,9 @@ async def preview(services: ServicesDep, principal: PagePrincipal, delivery_id: 
 def _case(
     connection: Connection, services: Services, delivery_id: int, allowed_dags: AllowedDags
 ) -> DeliveryContext | None:
-    """None too where it tells of a DAG that the reader may not see: a group may hold several."""
+    """Return the context of a delivery, or None.
+    None also means that it reports a DAG that the reader may not see, because a group may hold several DAGs.
+    """
     delivery = queries.find(connection, delivery_id, allowed_dags)
     if delivery is None:
         return None
@@ -299,7 +302,7 @@ def _case(
 
 
 def _redact(event: Event, allowed_dags: AllowedDags) -> Event:
-    """Without the runs that an asset's update began, of DAGs that the reader may not see."""
+    """Return the event without an update's runs of DAGs that the reader may not see."""
     body = filters.redact_body(event.type, event.body, allowed_dags)
     return event if body is event.body else parse_event(json.loads(body))
 
@@ -307,7 +310,7 @@ def _redact(event: Event, allowed_dags: AllowedDags) -> Event:
 async def _render_preview(
     services: Services, context: DeliveryContext, allowed_dags: AllowedDags
 ) -> RenderedMessage:
-    """Raises ValueError."""
+    """Render the message without sending it. Raises ValueError."""
     delivery = context.delivery
     content = NotificationContent(
         delivery=delivery,

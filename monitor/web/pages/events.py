@@ -1,4 +1,4 @@
-"""The pages of events and of one delivery; each reads the database once."""
+"""The pages of events and of one delivery. Each page reads the database once."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ from monitor.web.templating import EventLine, render
 OTHERS = 50  # deliveries of the same text to others
 
 LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
-"""What a browser sends of an `<input type="datetime-local">`."""
+"""The form in which a browser sends an `<input type="datetime-local">`."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -46,7 +46,8 @@ class EventsForm(EventsQuery):
 
 
 def drop_empty(query_value: Any) -> Any:
-    """What a form sent for a field, without what was left empty. A moment from its clock has no zone: UTC."""
+    """Return a form's value without what was left empty.
+    A moment from the form's clock has no zone and is UTC."""
     if isinstance(query_value, list):
         return [value for value in query_value if value]
     if isinstance(query_value, str) and LOCAL.fullmatch(query_value):
@@ -55,12 +56,13 @@ def drop_empty(query_value: Any) -> Any:
 
 
 def live(connection: Connection) -> dict[str, Any]:
-    """What a page that updates itself needs: the place in the log that it shows."""
+    """Return what a page that updates itself needs: the place in the log that it shows."""
     state = cursor.state(connection)
     return {"cursor": Cursor(state.epoch, state.last_seq)}
 
 
 def lines(events: list[LoggedEvent]) -> list[EventLine]:
+    """Return the lines of events."""
     return EventLine.of_each(events)
 
 
@@ -73,7 +75,7 @@ async def events(
         ListFilters[EventsForm], Depends(list_filters(EventsForm, {"type": TYPES}, wildcards="*?"))
     ],
 ) -> HTMLResponse:
-    """The log, page by page."""
+    """Show the log, page by page."""
     query = list_query.query
 
     def load(connection: Connection) -> dict[str, Any]:
@@ -103,7 +105,7 @@ async def events(
 
 
 def airflow_url(services: Services, deployment: str) -> str | None:
-    """Where people find this deployment's Airflow, or None where that is not known."""
+    """Return the address at which people find this deployment's Airflow, or None if it is unknown."""
     return services.settings.airflow_pages.get(deployment)
 
 
@@ -115,7 +117,7 @@ async def delivery(
     delivery_id: Id,
     query: Annotated[DeliveryLedgerQuery, Query()],
 ) -> HTMLResponse:
-    """One delivery: its state and why, the events that it tells of, and each attempt."""
+    """Show one delivery: its state and why, the events that it reports, and each attempt."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
         lambda connection: _delivery(connection, delivery_id, allowed_dags, query)
@@ -165,6 +167,6 @@ def lines_of(connection: Connection, seqs: Iterable[int], allowed_dags: AllowedD
 async def resend(
     request: Request, services: ServicesDep, principal: PagePrincipal, delivery_id: Id
 ) -> RedirectResponse:
-    """The button on that page."""
+    """Send the delivery again, from its page."""
     await deliveries.resend(request, services, principal, delivery_id)
     return redirect(request, f"/deliveries/{delivery_id}")

@@ -29,7 +29,7 @@ LONG_SPANS = {"1w": ("1 week", timedelta(weeks=1))}
 
 @dataclass(frozen=True)
 class EndOption:
-    """One of the ends that a form offers."""
+    """An end that a form offers."""
 
     value: str
     words: str
@@ -37,7 +37,7 @@ class EndOption:
 
 
 def choices(now: datetime, zone: str) -> list[EndOption]:
-    """What a form offers, its ends in UTC."""
+    """Return the ends that a form offers, in UTC."""
     morning = tomorrow_morning(now, zone)
     there = morning.astimezone(ZoneInfo(zone))
     tomorrow = EndOption(TOMORROW, f"until tomorrow, {there:%A} {there:%H:%M} ({zone})", morning)
@@ -49,12 +49,13 @@ def choices(now: datetime, zone: str) -> list[EndOption]:
 
 
 def tomorrow_morning(now: datetime, zone: str) -> datetime:
+    """Return tomorrow's MORNING in the zone, in UTC."""
     day = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
     return datetime.combine(day, MORNING, ZoneInfo(zone)).astimezone(timezone.utc)
 
 
 def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
-    """The moment that was chosen, in UTC. Raises ValueError, whose message is for people."""
+    """Return the chosen moment in UTC. Raises ValueError, whose message is for people."""
     if choice == OWN:
         return _own(own, zone)
     for offered in choices(now, zone):
@@ -64,7 +65,7 @@ def end_of(choice: str, own: str, now: datetime, zone: str) -> datetime:
 
 
 def _own(text: str, zone: str) -> datetime:
-    """What a field of type datetime-local sends: a moment by the clock on the wall."""
+    """Return the moment of a field of type datetime-local, which is by the clock on the wall."""
     if not text:
         raise ValueError("another end: is empty; give a day and a time, or choose another end")
     try:
@@ -79,14 +80,14 @@ def _own(text: str, zone: str) -> datetime:
 
 
 BY_LINK = "link in a mail"
-"""Who did it, where nobody gave a name: the token does not say whose mail it was in."""
+"""The author without a given name. The token does not say whose mail it was in."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_REASON), AfterValidator(no_nul)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_AUTHOR), AfterValidator(no_nul)]
 
 
 class Deed(BaseModel):
-    """What a form behind a link sends: what is to be done, by whom, and why."""
+    """The form behind a link: the action, the person and the reason."""
 
     action: str = ""
     name: Name = ""
@@ -94,10 +95,12 @@ class Deed(BaseModel):
 
     @property
     def who(self) -> str:
+        """The person who acts, as the ledger shows them."""
         return f"{self.name} ({BY_LINK})" if self.name else BY_LINK
 
     @property
     def why(self) -> str:
+        """The reason, as the ledger shows it."""
         return self.reason or "no reason given"
 
 
@@ -107,7 +110,7 @@ def read_link(services: Services, purpose: str, token: str) -> dict[str, Any]:
 
 
 async def on_link_error(request: Request, error: Exception) -> HTMLResponse:
-    """A page that says what to do instead."""
+    """Show a page that says what to do instead."""
     if not isinstance(error, LinkError):
         raise error
     status = 410 if error.why == "expired" else 404
@@ -115,13 +118,15 @@ async def on_link_error(request: Request, error: Exception) -> HTMLResponse:
 
 
 FIELDS = ("deployment", "dag_id", "task_id", "type", "tags", "owners", "run_type", "asset")
-"""Of a match, in the order of the form."""
+"""The fields of a match, in the order of the form."""
 
 Names = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NAME), AfterValidator(no_nul)]
 """Several, with commas between them."""
 
 
 class SilenceForm(BaseModel):
+    """The form of a new silence."""
+
     model_config = ConfigDict(extra="ignore")  # the CSRF token comes with it
     deployment: Names = ""
     dag_id: Names = ""
@@ -135,30 +140,31 @@ class SilenceForm(BaseModel):
     own_end: str = ""
     reason: Text = ""
     incident: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
-    """What this incident is about, instead of the fields above."""
+    """The incident whose subject is silenced, instead of the fields above."""
     whole_airflow: bool = False
     action: Literal["", "preview", "confirm"] = ""
 
     @property
     def is_question(self) -> bool:
-        """Whether only the preview is asked for."""
+        """True if only the preview is asked for."""
         return self.action == "preview"
 
     @property
     def is_filled(self) -> bool:
+        """True if the form names anything."""
         return self.incident is not None or self.whole_airflow or any(getattr(self, name) for name in FIELDS)
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether somebody has seen what silencing a whole Airflow means, and said yes."""
+        """True if the user has seen what silencing a whole Airflow means, and said yes."""
         return self.action == "confirm"
 
     def to_query(self) -> dict[str, Any]:
-        """What was filled in, for the address of the same form."""
+        """Return what was filled in, for the address of the same form."""
         return self.model_dump(mode="json", exclude={"action"}, exclude_defaults=True)
 
     def match(self) -> Match:
-        """Raises ValueError, whose message is for people."""
+        """Return the match of the form. Raises ValueError, whose message is for people."""
         globs = {name: _names(getattr(self, name)) for name in FIELDS if getattr(self, name)}
         try:
             return Match.model_validate(globs)
@@ -167,15 +173,15 @@ class SilenceForm(BaseModel):
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def spelt_out(self, scope: SilenceScope) -> "SilenceForm":
-        """The same with the fields filled in, where what the incident is about can be said by them: whoever
-        sees them may narrow them."""
+        """Return the form with the incident's scope filled in, if the fields can say it.
+        Then the user may narrow the fields."""
         if self.incident is None or scope.incident is not None:
             return self
         filled = {name: ", ".join(getattr(scope.match, name)) for name in ("deployment", "dag_id")}
         return self.model_copy(update={**filled, "incident": None})
 
     def why(self) -> str:
-        """Raises ValueError."""
+        """Return the reason. Raises ValueError if it is empty."""
         if not self.reason:
             raise ValueError("reason: is empty; others want to know why nobody is notified")
         return self.reason

@@ -1,4 +1,4 @@
-"""The sign-in and sign-out pages; Airflow checks the user's Airflow name and password."""
+"""The sign-in and sign-out pages. Airflow checks the user's Airflow name and password."""
 
 import hmac
 import secrets
@@ -29,13 +29,14 @@ router = APIRouter(include_in_schema=False)
 
 
 def own_path(target: str) -> str:
-    """Where to go after signing in: a path of this site, or the dashboard; never another site."""
+    """Return where to go after sign-in: a path of this site, or the dashboard, but never another site."""
     is_path = target.startswith("/") and target[1:2] not in ("/", "\\")  # browsers take \\ for /
     is_printable = all(sign > " " for sign in target)  # browsers drop tabs and line ends inside an address
     return target if is_path and is_printable and len(target) <= MAX_TARGET else "/"
 
 
 async def on_sign_in_needed(request: Request, error: Exception) -> Response:
+    """Redirect to the sign-in page, which leads back afterwards."""
     if not isinstance(error, SignInNeeded):
         raise error
     query = f"?{request.url.query}" if request.url.query else ""
@@ -47,6 +48,7 @@ async def on_sign_in_needed(request: Request, error: Exception) -> Response:
 
 @router.get("/login")
 async def login_form(request: Request, services: ServicesDep, next: str = "/") -> Response:  # noqa: A002 (the usual name)
+    """Show the sign-in page."""
     if services.authenticator.open:
         return redirect(request, "/")
     return _form(request, services, own_path(next), 200, "")
@@ -61,6 +63,7 @@ async def login(
     csrf: Field,
     next: Annotated[str, Form()] = "/",  # noqa: A002
 ) -> Response:
+    """Sign the user in and go on to the page that was asked for."""
     target = own_path(next)
     if not hmac.compare_digest(request.cookies.get(FORM_COOKIE, "-").encode(), csrf.encode()):
         return _form(request, services, target, 403, "This page was open for too long. Please try again.")
@@ -91,6 +94,7 @@ async def login(
 
 @router.post("/logout")
 async def logout(request: Request, services: ServicesDep, principal: PagePrincipal) -> Response:
+    """Sign the user out."""
     await require_csrf(request, principal)
     await services.authenticator.sign_out(request.cookies.get(COOKIE))
     services.feed_server.rights_changed()
@@ -100,7 +104,7 @@ async def logout(request: Request, services: ServicesDep, principal: PagePrincip
 
 
 def _form(request: Request, services: Services, target: str, status: int, message: str) -> Response:
-    """The sign-in page. What it sends back has to hold what its cookie holds: no other site knows it."""
+    """Return the sign-in page. Its form has to send back what its cookie holds, which no other site knows."""
     token = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe()  # kept, for a second tab
     page = render(request, "login.html", None, status, next=target, message=message, csrf=token)
     _set_cookie(services, page, FORM_COOKIE, token, FORM_SECONDS, path_prefix(request) + "/login")

@@ -35,7 +35,7 @@ TASKS = "airflow.task_instance.*"
 
 @dataclass(frozen=True)
 class FinishedTry:
-    """One try that is over."""
+    """A try that is over."""
 
     number: int
     state: str
@@ -46,11 +46,11 @@ class FinishedTry:
 
 
 Tries = dict[tuple[str, int], list[FinishedTry]]
-"""By task_id and map_index, the first try first."""
+"""The earlier tries by task_id and map_index, the first try first."""
 
 
 def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping[str, Any]]) -> Tries:
-    """What the log still has of them; it is asked only where some task was tried twice."""
+    """Return what the log still has of earlier tries. The log is read only if some task was tried twice."""
     latest = {
         (task["task_id"], task["map_index"]): task["try_number"] for task in tasks if task["try_number"] > 1
     }
@@ -61,7 +61,7 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
     size = 0
     task_events = read.read_before(connection, None, MAX_TOLD, event_filter, most_bytes=read.MAX_READ_BYTES)
     for event_name, key, task in read_each("events", task_events, _parse_logged):
-        # A filter reads * and ? in a name as globs; here they are letters.
+        # A filter reads * and ? in a name as globs, but in these names they are letters.
         is_of_run = event_name == (name.dag_id, name.run_id)
         if is_of_run and task.state != RUNNING and key[2] < latest.get(key[:2], 0) and key not in found:
             size += size_of(task)
@@ -75,7 +75,7 @@ def earlier_tries(connection: Connection, name: RunName, tasks: Sequence[Mapping
 
 
 def _parse_logged(logged: LoggedEvent) -> tuple[tuple[str, str], tuple[str, int, int], FinishedTry]:
-    """Its run, its task and number, and the try."""
+    """Return the try's run, its task and number, and the try."""
     data = read.data_of(logged)
     key = (data["task_id"], data.get("map_index", -1), data["try_number"])
     return (data["dag_id"], data["run_id"]), key, _parse_try(data)
@@ -101,12 +101,14 @@ class MappedTask:
     """The instances of one mapped task, folded into one row."""
 
     counts: Mapping[str, int]
-    """How many instances of the run are in each state."""
+    """The number of the run's instances in each state."""
     failures: tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]
-    """Each error with the indexes of the page's instances that it failed; the most frequent first."""
+    """The errors, each with the indexes of the page's instances that it failed. The most frequent error is
+    first."""
 
     @property
     def text(self) -> str:
+        """The instances' states in words."""
         return ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in self.counts.items())
 
 
@@ -165,7 +167,7 @@ WAITING = "up_for_retry"
 
 @dataclass(frozen=True)
 class GanttBar:
-    """One stretch of a line. `end` None: it still goes on."""
+    """A stretch of a line. With `end` None it still goes on."""
 
     state: str
     """A state, or `queued`, or `waiting` for the next try."""
@@ -176,6 +178,8 @@ class GanttBar:
 
 @dataclass(frozen=True)
 class GanttRow:
+    """A line of the chart: a task and its bars."""
+
     task: Mapping[str, Any]
     """The task's row in the projection: its latest try."""
     bars: tuple[GanttBar, ...]
@@ -183,29 +187,34 @@ class GanttRow:
 
     @property
     def mapped(self) -> MappedTask | None:
+        """The instances that the line folds, or None."""
         return self.task.get("mapped")
 
 
 @dataclass(frozen=True)
 class GanttChart:
+    """The Gantt chart of a run."""
+
     begin: datetime
     length: float
     """Seconds."""
     now: float
-    """Where open bars end at the moment."""
+    """The place at which open bars end at the moment."""
     run_bars: tuple[GanttBar, ...]
     lines: tuple[GanttRow, ...]
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
+        """The marks of the axis, with their labels."""
         step = _step(self.length)
         return [(at, _label(at)) for at in _multiples(step, self.length)]
 
     def percent(self, seconds: float) -> str:
-        """A place on the axis."""
+        """Return the percentage of a place on the axis."""
         return f"{min(100.0, max(0.0, 100 * seconds / self.length)):.3f}"
 
     def width(self, bar: GanttBar) -> str:
+        """Return the width of a bar in percent."""
         end = self.now if bar.end is None else bar.end
         return self.percent(max(0.0, end - bar.begin))
 
@@ -216,7 +225,7 @@ def chart_of(
     earlier: Mapping[tuple[str, int], Sequence[FinishedTry]],
     now: datetime,
 ) -> GanttChart | None:
-    """None: nothing has begun that could be drawn."""
+    """Return the chart of a run, or None if nothing has begun that could be drawn."""
     starts = [task["start_date"] for task in tasks if task["start_date"]]
     begin = run["queued_at"] or run["start_date"] or min(starts, default=None)
     # A cleared run begins anew and keeps the time at which it was queued first, and some of its tasks.
@@ -235,13 +244,16 @@ def chart_of(
 
 
 _USUAL_WAIT = timedelta(hours=1)
-"""What lies longer before a run's begin is of an earlier occurrence: its bars would crush all others."""
+"""The usual longest wait. What lies longer before a run's begin is of an earlier occurrence, and its bars
+would crush all others."""
 
 
 def _length(
     begin: datetime, run: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], now: datetime, is_open: bool
 ) -> float:
-    """Of a run that goes on: up to a round moment to come, so that the axis does not change all the time."""
+    """Return the length of the axis.
+    For a run that goes on it reaches a round moment to come, so that the axis does not change all the time.
+    """
     ends = [task["end_date"] for task in tasks if task["end_date"]]
     last = max([*ends, *([now] if is_open else []), run["end_date"] or begin])
     seconds: float = max((last - begin).total_seconds(), 1.0)
@@ -264,7 +276,7 @@ def _multiples(step: float, upto: float) -> Iterator[float]:
 
 
 def _label(seconds: float) -> str:
-    """0 · 30 s · 5 min · 1 h 30 min · 2 d"""
+    """Return the label of a mark: 0 · 30 s · 5 min · 1 h 30 min · 2 d."""
     days, rest = divmod(int(seconds), 86400)
     parts = zip((days, rest // 3600, rest % 3600 // 60, rest % 60), ("d", "h", "min", "s"), strict=True)
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0"
@@ -310,7 +322,8 @@ def _line(
 def _bar(
     state: str, start: datetime, end: datetime | None, begin: datetime, goes_on: bool, label: str
 ) -> GanttBar:
-    """What has no end and does not go on any more is drawn as a moment: nobody knows when it ended."""
+    """Return a bar.
+    A stretch without an end that no longer goes on is a moment, because its end is unknown."""
     at = (start - begin).total_seconds()
     until = (end - begin).total_seconds() if end else None if goes_on else at
     took = f", {span(end - start)}" if end else ""

@@ -40,7 +40,7 @@ from monitor.web.responses import (
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
 
-TRAINING_DAG = "Airflow_Lab2"  # the lab's DAG (dags/training.py); `?dag_id=` shows any other
+TRAINING_DAG = "Airflow_Lab2"  # the lab's DAG (dags/training.py). `?dag_id=` shows any other
 LOOKED_THROUGH = 100  # of the DAG's latest runs, for one that has ended
 MAX_ASSETS = 100  # updates by one run that are shown
 
@@ -48,12 +48,14 @@ status_router = APIRouter(route_class=ETagRoute)
 
 
 class StatusQuery(BaseModel):
+    """The query of the status page."""
+
     model_config = ConfigDict(extra="forbid")
     dag_id: Name = Field(TRAINING_DAG, description="The DAG", examples=[TRAINING_DAG])
 
 
 class Status(ResponseModel):
-    """The DAG's last run that has ended; `run` is null as long as there is none."""
+    """The DAG's last run that has ended. `run` is null before the first such run."""
 
     model_config = example(**openapi_examples.STATUS)
     dag_id: str
@@ -71,7 +73,7 @@ def load_status(
     limit: int = MAX_PAGE,
     most: int = MAX_PAGE_BYTES,
 ) -> dict[str, Any]:
-    """What both show, with a page of the run's tasks."""
+    """Return the content of the status page and of its API, with a page of the run's tasks."""
     runs = runs_projection.runs(connection, LOOKED_THROUGH, dag_id=dag_id, allowed_dags=allowed_dags)
     ended = next((run for run in runs if run["state"] in RUN_ENDS), None)
     running = next((run["run_id"] for run in runs if run["state"] == RUNNING), None)
@@ -110,7 +112,7 @@ def _name_and_extra(logged: LoggedEvent) -> tuple[str, dict[str, Any]]:
 async def status(
     services: ServicesDep, principal: ApiPrincipal, query: Annotated[StatusQuery, Query()]
 ) -> dict[str, Any]:
-    """The last training run that has ended: its result, tasks, mails and metrics."""
+    """Return the last training run that has ended: its result, tasks, mails and metrics."""
     return await services.database.read(
         lambda connection: load_status(connection, query.dag_id, principal.allowed_dags)
     )
@@ -120,6 +122,7 @@ async def status(
 async def status_page(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[StatusQuery, Query()]
 ) -> HTMLResponse:
+    """Show the last training run that has ended."""
     values = await services.database.read(
         lambda connection: (
             load_status(connection, query.dag_id, principal.allowed_dags, MAX_LINES, MAX_HTML_BYTES)
@@ -154,14 +157,15 @@ class RunsForm(RunsQuery):
 
 
 class RunPageQuery(TaskCursorQuery):
-    """Which tasks are shown: the instances of one mapped task, one by one; none: every task, folded."""
+    """The query of a run's page.
+    With `task_id`, the instances of one mapped task are shown one by one, otherwise every task, folded."""
 
     model_config = ConfigDict(extra="forbid")
     task_id: Name | None = None
 
 
 class TryQuery(BaseModel):
-    """Which try of which task."""
+    """The query of a try of a task."""
 
     model_config = ConfigDict(extra="forbid")
     task_id: Name
@@ -176,7 +180,7 @@ async def runs(
     principal: PagePrincipal,
     list_query: Annotated[ListFilters[RunsForm], Depends(list_filters(RunsForm, {"state": STATES}))],
 ) -> HTMLResponse:
-    """The runs that changed last, filtered and searched, page by page."""
+    """Show the runs that changed last, filtered and searched, page by page."""
     query = list_query.query
 
     def load(connection: Connection) -> dict[str, Any]:
@@ -209,10 +213,12 @@ async def runs(
 
 
 def with_strips(connection: Connection, found: Iterable[Row]) -> Iterator[tuple[Row, Strip]]:
+    """Yield each run with the strip of its tasks."""
     return ((run, runs_projection.strip(connection, name_of(run))) for run in found)
 
 
 def name_of(run: Mapping[str, Any]) -> RunName:
+    """Return the run's identity."""
     return RunName(run["deployment"], run["dag_id"], run["run_id"])
 
 
@@ -226,7 +232,7 @@ async def run(
     run_id: InPath,
     query: Annotated[RunPageQuery, Query()],
 ) -> HTMLResponse:
-    """One run: its timeline, its tasks with their errors page by page, its mails, assets and events."""
+    """Show one run: its timeline, its tasks with their errors page by page, its mails, assets and events."""
     name = RunName(deployment, dag_id, run_id)
     allowed_dags = await services.authenticator.get_permissions(principal)
 
@@ -292,13 +298,13 @@ def _find_events(
 ) -> list[LoggedEvent]:
     event_filter = Filter.from_values(type=types, **{key: [value] for key, value in vars(name).items()})
     found = read.read_before(connection, None, limit, event_filter, allowed_dags, read.MAX_READ_BYTES)
-    # A filter reads * and ? in a name as globs; here they are letters.
+    # A filter reads * and ? in a name as globs, but in these names they are letters.
     of_run = {line.seq for line in lines(found) if (line.dag_id, line.run_id) == (name.dag_id, name.run_id)}
     return [logged for logged in found if logged.seq in of_run]
 
 
 def _incident(connection: Connection, run: Mapping[str, Any], allowed_dags: AllowedDags) -> Incident | None:
-    """The one that a failed run opened or joined: of its DAG, and open when the run ended."""
+    """Return the incident that a failed run opened or joined: its DAG's, open when the run ended."""
     ended = run["end_date"]
     if run["state"] != "failed" or ended is None:
         return None
@@ -324,7 +330,7 @@ async def log(
     run_id: InPath,
     query: Annotated[TryQuery, Query()],
 ) -> HTMLResponse:
-    """The end of the log of one try, from Airflow: a page, of which the run's page shows a part in place."""
+    """Show the end of a try's log, from Airflow. The run's page shows a part of this page in place."""
     name = RunName(deployment, dag_id, run_id)
     await _load_run(services, principal, name)
     values: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
@@ -344,7 +350,7 @@ async def details(
     dag_id: InPath,
     run_id: InPath,
 ) -> HTMLResponse:
-    """What only Airflow knows of a run, and what it has otherwise than the last good one."""
+    """Show what only Airflow knows of a run, and its differences from the last successful run."""
     name = RunName(deployment, dag_id, run_id)
     row = await _load_run(services, principal, name)
     values: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
@@ -356,7 +362,8 @@ async def details(
 
 
 async def _load_run(services: Services, principal: Principal, name: RunName) -> Row:
-    """The run's row, before Airflow is asked about it. Raises 404, also where it is not to be read."""
+    """Return the run's row, before Airflow is asked about it.
+    Raises 404, also if the reader may not see the run."""
     may_read = principal.allowed_dags is None or (name.deployment, name.dag_id) in principal.allowed_dags
     row = (
         await services.database.read(lambda connection: runs_projection.run(connection, name))

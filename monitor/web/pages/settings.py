@@ -45,17 +45,17 @@ _IN_LIST = re.compile(r"^(\s*(?:-\s*)?apprise[\"']?\s*:\s*)\S.*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class MistakeExcerpt:
-    """One mistake."""
+    """A mistake with its line of the file."""
 
     line: int | None
     text: str | None
-    """Of the line, as the file is now; None where there is none."""
+    """The text of the line, as the file is now. None if the line does not exist."""
     where: str
     message: str
 
 
 def describe_mistakes(path: Path | None, problem: RulesError) -> list[MistakeExcerpt]:
-    """Reads the file anew: blocking."""
+    """Return the mistakes with their lines. This reads the file anew and blocks."""
     lines = _lines(path)
     return [
         MistakeExcerpt(mistake.line, _text(lines, mistake), mistake.where, mistake.message)
@@ -84,7 +84,7 @@ def _text(lines: list[str], mistake: Mistake) -> str | None:
 
 
 def redact_line(text: str) -> str:
-    """A line without what may be a secret in it."""
+    """Return a line without what may be a secret in it."""
     for secret in (*_SECRETS, _IN_LIST):
         text = secret.sub(rf"\g<1>{HIDDEN}", text)
     return text
@@ -95,7 +95,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/settings")
 async def settings(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
-    """Rules, receivers, quiet hours, watches, the budget; mistakes first."""
+    """Show the rules, receivers, quiet hours, watches and the budget, with mistakes first."""
     if not await services.authenticator.reads_every_dag(principal):
         raise HTTPException(
             403, "The rules name DAGs and people: this page is for those who may read every DAG in Airflow."

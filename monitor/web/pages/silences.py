@@ -36,24 +36,27 @@ LOOKED_BACK = timedelta(days=1)
 LOOKED_THROUGH = 2_000  # events: some tenths of a second, and a page waits for it
 EXAMPLES = 10
 IN_SQL = ("deployment", "type", "dag_id", "task_id")
-"""Fields that the log itself can search by, as a match does; the others are compared here."""
+"""The fields that the log itself can search by, as a match does. The others are compared in this module."""
 
 
 _Dags = dict[tuple[str, str], Mapping[str, Any] | None]
-"""What the DAGs' projection has of each DAG, looked up once."""
+"""The DAGs' projection of each DAG, looked up once."""
 
 
 @dataclass(frozen=True)
 class SilenceCoverage:
+    """The recent events that a silence would have covered."""
+
     number: int
     examples: list[EventLine]
     looked_through: int | None
-    """How many of the latest that the log's own search found, where there were more."""
+    """The number of the latest events that were looked through, if the log's own search found more."""
 
 
 def preview(
     connection: Connection, scope: SilenceScope, now: datetime, allowed_dags: AllowedDags
 ) -> SilenceCoverage:
+    """Return the events of the last day that a silence of this scope would have covered."""
     event_filter = Filter.from_values(**{name: getattr(scope.match, name) for name in IN_SQL})
     found, following = read.read_page(
         connection, None, LOOKED_THROUGH, event_filter, allowed_dags, read.MAX_READ_BYTES
@@ -88,7 +91,7 @@ router = APIRouter(prefix="/silences", include_in_schema=False)
 async def list_silences(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
-    """Those that hold, those to come, and those that are over."""
+    """Show the silences that are active, those to come, and those that are over."""
     now, allowed_dags = services.clock(), await services.authenticator.get_permissions(principal)
 
     def load(connection: Connection) -> dict[str, Any]:
@@ -122,7 +125,7 @@ async def form(
     principal: PagePrincipal,
     silence_form: Annotated[SilenceForm, Query()],
 ) -> HTMLResponse:
-    """The form; once something is filled in, also what it would have covered in the last day."""
+    """Show the form and, once something is filled in, what it would have covered in the last day."""
     return await _form(request, services, principal, silence_form)
 
 
@@ -133,8 +136,8 @@ async def make(
     principal: PagePrincipal,
     silence_form: Annotated[SilenceForm, Form()],
 ) -> Response:
-    """The form, sent: to silence, or to see first what that would cover. A whole Airflow is silenced by who
-    has seen that and says so once more."""
+    """Silence, or show first what that would cover.
+    A whole Airflow is silenced only after the user has seen that and confirmed it."""
     await require_csrf(request, principal)
     if silence_form.is_question or (silence_form.whole_airflow and not silence_form.is_confirmed):
         return redirect(request, f"/silences/new?{query_string(silence_form.to_query())}")
@@ -155,7 +158,7 @@ async def make(
 
 
 async def _scope(services: Services, principal: Principal, silence_form: SilenceForm) -> SilenceScope:
-    """Raises ValueError, and 404 as an HTTP error."""
+    """Return the scope of a form. Raises ValueError, and 404 as an HTTP error."""
     if silence_form.incident is None:
         return SilenceScope(silence_form.match())
     return await incident_scope(services, principal, silence_form.incident)
@@ -200,6 +203,6 @@ async def _form(
 async def end(
     request: Request, services: ServicesDep, principal: PagePrincipal, silence_id: Id
 ) -> RedirectResponse:
-    """The button beside a silence."""
+    """End a silence, from the list."""
     await silences_api.end(request, services, principal, silence_id)
     return redirect(request, "/silences")

@@ -4,9 +4,8 @@
 FastAPI's own page loads its program from another site. The content security policy refuses that, and a
 machine without internet access cannot load it.
 
-Anyone may ask for both, and making either takes tens of milliseconds in which nobody else is answered. So
-`prepare` makes each of them once.
-"""
+Anyone may ask for both, and making either takes tens of milliseconds in which no other request is answered.
+So `prepare` makes each of them once."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ router = APIRouter(prefix="/templates", include_in_schema=False)
 
 @router.get("")
 async def list_templates(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
-    """Each template's name, where it is from, and what is wrong with it."""
+    """Show each template's name, where it is from, and what is wrong with it."""
     found = await services.database.run(services.renderer.templates)
     return render(request, "templates.html", principal, templates=found)
 
@@ -40,7 +39,7 @@ async def list_templates(request: Request, services: ServicesDep, principal: Pag
 async def show_template(
     request: Request, services: ServicesDep, principal: PagePrincipal, name: str
 ) -> HTMLResponse:
-    """A mail as mail programs show it, and as plain text."""
+    """Show a mail as mail programs show it, and as plain text."""
     rendered = await _preview(services, name)
     found = await services.database.run(services.renderer.templates)
     about = next(template for template in found if template.name == name)
@@ -49,12 +48,12 @@ async def show_template(
 
 @router.get("/{name}/html")
 async def html(services: ServicesDep, _principal: PagePrincipal, name: str) -> HTMLResponse:
-    """The HTML part alone: what the frame shows."""
+    """Answer with the HTML part alone, for the frame."""
     return frame_response((await _preview(services, name)).html)
 
 
 async def _preview(services: Services, name: str) -> RenderedMessage:
-    """A name is looked up in the list, and so leads to no other file."""
+    """Render a template's preview. The name is looked up in the list, so it leads to no other file."""
     found = await services.database.run(services.renderer.templates)
     if name not in {template.name for template in found}:
         raise HTTPException(404, f"No template {name!r} is known here.")
@@ -66,13 +65,13 @@ docs_router = APIRouter(include_in_schema=False)
 
 @docs_router.get("/openapi.json")
 async def description(request: Request) -> Response:
-    """The API's description, for programs."""
+    """Return the API's description, for programs."""
     return Response(_description(request.app), media_type="application/json")
 
 
 @docs_router.get("/docs")
 async def docs(request: Request, principal: OptionalPagePrincipal) -> HTMLResponse:
-    """Every operation with its parameters and answers. It tells nothing of any run, so anyone may read it."""
+    """Show every operation with its parameters and answers. The page names no run, so anyone may read it."""
     return render(request, "docs.html", principal, told=_render_reference(request.app, path_prefix(request)))
 
 
@@ -109,7 +108,7 @@ def _render_reference(app: FastAPI, prefix: str) -> Markup:
 
 
 def _examples(openapi: dict[str, Any], operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What is sent, and what is answered where all goes well: each by a name, from its first media type."""
+    """Yield what is sent, and what is answered on success, each by a name, from its first media type."""
     body = operation.get("requestBody", {}).get("content", {})
     good = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
     contents = {"sent": body} | {f"{status}": answer.get("content", {}) for status, answer in good.items()}
@@ -126,7 +125,7 @@ def _example_of(openapi: dict[str, Any], schema: dict[str, Any]) -> Any:
 
 
 def _format_example(value: object) -> object:
-    """A parameter's example as it is written in an address."""
+    """Return a parameter's example as it is written in an address."""
     return value[0] if isinstance(value, list) else value
 
 
@@ -138,14 +137,14 @@ def _answers(operation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _shape(answer: dict[str, Any]) -> str:
-    """The name of an answer's schema, or its media type."""
+    """Return the name of an answer's schema, or its media type."""
     for kind, content in answer.get("content", {}).items():
         return name_of(content.get("schema", {})) or kind
     return ""
 
 
 def _schemas(openapi: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """The fields of each schema that answers are made of, by name, with their types."""
+    """Return the fields of each schema that answers are made of, by name, with their types."""
     found = openapi.get("components", {}).get("schemas", {})
     return {
         name: {field: name_of(kind) for field, kind in schema["properties"].items()}
@@ -155,7 +154,7 @@ def _schemas(openapi: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def name_of(schema: dict[str, Any]) -> str:
-    """A JSON schema in a few words: `list of Run`, `string or null`."""
+    """Return a JSON schema in a few words: `list of Run`, `string or null`."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:

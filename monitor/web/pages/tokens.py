@@ -32,6 +32,8 @@ router = APIRouter(prefix=PATH, include_in_schema=False)
 
 
 class TokenForm(BaseModel):
+    """The form of a new token."""
+
     name: TokenName
     scope: list[Scope] = []
     days: int = Field(DEFAULT_LIFE.days, ge=1, le=LONGEST_LIFE.days)
@@ -42,7 +44,7 @@ class TokenForm(BaseModel):
 async def list_tokens(
     request: Request, services: ServicesDep, principal: PagePrincipal, query: Annotated[Paged, Query()]
 ) -> HTMLResponse:
-    """One's own, newest first; everybody's for those who may read every DAG."""
+    """Show the user's own tokens, newest first, or everybody's to a reader of every DAG."""
     secret = services.authenticator.flash.read_message(request)
     page = await _page(request, services, principal, query=query, secret=secret)
     if secret:
@@ -74,7 +76,7 @@ async def create_token(
 async def revoke_token(
     request: Request, services: ServicesDep, principal: PagePrincipal, token_id: Id
 ) -> RedirectResponse:
-    """The button beside a token."""
+    """Revoke a token, from the list."""
     await require_csrf(request, principal)
     await revoke(services, principal, token_id)
     return redirect(request, PATH)
