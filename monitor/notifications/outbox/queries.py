@@ -104,7 +104,7 @@ class RecipientSummary:
     recipient: str
     state: State
     last_at: datetime
-    """When the last of them was settled, or made if none is."""
+    """The moment at which the last of them was settled, or made if none is settled."""
     first_id: int
 
 
