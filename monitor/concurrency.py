@@ -7,7 +7,8 @@ for latency. Every loop polls as well, for correctness.
 `first_of` runs works in parallel until the first of them ends. `repeat_look` looks again and again, even
 after a look that failed.
 
-`FairThreads` lets several users share a few threads, so that no user's long work keeps the others waiting."""
+`FairLimiter` lets several users share a few turns, and `FairThreads` a few threads, so that no user's
+long work keeps the others waiting."""
 
 import asyncio
 import logging
@@ -135,57 +136,47 @@ class Overloaded(Exception):
         self.is_too_many = is_too_many
 
 
-class FairThreads:
-    """The threads of a pool that several users share: `total` of them, and `share` of them for one user.
+class FairLimiter:
+    """The turns that several users share: `total` at once, and `share` of them for one user.
 
-    Each user's work waits in a queue of its own, and the queues take turns. A free thread goes to the work
+    Each user's work waits in a queue of its own, and the queues take turns. A free turn goes to the work
     that waited longest among at most `share` works of each user."""
 
-    def __init__(self, pool: ThreadPoolExecutor, total: int, share: int) -> None:
-        self._pool = pool
+    def __init__(self, total: int, share: int) -> None:
         self._all = CapacityLimiter(total)
         self._share = share
         self._limiters: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
 
-    async def run(
-        self,
-        whose: str,
-        function: Callable[[], T],
-        stop: Callable[[], object] | None = None,
-        patience: float | None = WAIT_SECONDS,
-    ) -> T:
-        """Run the function for a user.
+    async def acquire(self, whose: str, patience: float | None = WAIT_SECONDS) -> "Turn":
+        """Wait for a turn of a user, which the caller releases.
         Raises Overloaded.
 
-        If the caller is cancelled, `stop` is called in another thread, and the function keeps its thread
-        until it ends. `patience` is the seconds to wait for a thread, or None for any time, however many
-        wait."""
+        `patience` is the seconds to wait, or None for any time, however many wait."""
         limiters = (self._limiter(whose, self._share), self._all)
         if patience is not None and limiters[0].statistics().tasks_waiting >= MAX_WAITING:
             raise Overloaded(is_too_many=True)
-        work = object()
-        await _acquire(limiters, work, patience)
-        began = self._pool.submit(copy_context().run, function)
-        try:
-            return await asyncio.wrap_future(began)
-        except asyncio.CancelledError:
-            if stop is not None and not began.done():
-                asyncio.get_running_loop().run_in_executor(None, stop)
-            raise
-        finally:
-            _release_after(began, limiters, work)
+        turn = Turn(limiters)
+        await _acquire(limiters, turn, patience)
+        return turn
 
-    async def run_patiently(
-        self, whose: str, function: Callable[[], T], stop: Callable[[], object] | None = None
-    ) -> T:
-        """Run the function once the user has no other such work under way.
-        So these works never take all of the user's share. They have to be bounded elsewhere."""
-        async with self._limiter(f"patiently {whose}", 1):
-            return await self.run(whose, function, stop, patience=None)
+    @asynccontextmanager
+    async def turn(self, whose: str, patience: float | None = WAIT_SECONDS) -> AsyncIterator[None]:
+        """Have a turn of a user in the block. Raises Overloaded."""
+        acquired = await self.acquire(whose, patience)
+        try:
+            yield
+        finally:
+            acquired.release()
+
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[None]:
+        """Wait until no other block of this name is under way."""
+        async with self._limiter(name, 1):
+            yield
 
     @asynccontextmanager
     async def pause(self) -> AsyncIterator[None]:
-        """Wait until the works under way have ended. No work begins in the block."""
+        """Wait until the turns under way have ended. No turn begins in the block."""
         pauses: list[object] = []
         try:
             while len(pauses) < self._all.total_tokens:
@@ -204,6 +195,76 @@ class FairThreads:
         return found
 
 
+class Turn:
+    """The turn of a FairLimiter that a piece of work has."""
+
+    def __init__(self, limiters: Iterable[CapacityLimiter]) -> None:
+        self._limiters = limiters
+
+    def release(self) -> None:
+        """Let the next work begin. Call it only from the event loop's own thread."""
+        _release(self._limiters, self)
+
+    def release_after(self, work: "Future[Any]") -> None:
+        """Release the turn at once if the work has ended, or else when its thread ends it."""
+        if work.done():
+            self.release()
+            return
+        loop = asyncio.get_running_loop()
+
+        def release(_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and all who waited with it
+                loop.call_soon_threadsafe(self.release)
+
+        work.add_done_callback(release)
+
+
+class FairThreads:
+    """The threads of a pool that several users share, as turns of a FairLimiter."""
+
+    def __init__(self, pool: ThreadPoolExecutor, total: int, share: int) -> None:
+        self._pool = pool
+        self._limiter = FairLimiter(total, share)
+
+    async def run(
+        self,
+        whose: str,
+        function: Callable[[], T],
+        stop: Callable[[], object] | None = None,
+        patience: float | None = WAIT_SECONDS,
+    ) -> T:
+        """Run the function for a user.
+        Raises Overloaded.
+
+        If the caller is cancelled, `stop` is called in another thread, and the function keeps its thread
+        until it ends. `patience` is the seconds to wait for a thread, or None for any time, however many
+        wait."""
+        turn = await self._limiter.acquire(whose, patience)
+        began = self._pool.submit(copy_context().run, function)
+        try:
+            return await asyncio.wrap_future(began)
+        except asyncio.CancelledError:
+            if stop is not None and not began.done():
+                asyncio.get_running_loop().run_in_executor(None, stop)
+            raise
+        finally:
+            turn.release_after(began)
+
+    async def run_patiently(
+        self, whose: str, function: Callable[[], T], stop: Callable[[], object] | None = None
+    ) -> T:
+        """Run the function once the user has no other such work under way.
+        So these works never take all of the user's share. They have to be bounded elsewhere."""
+        async with self._limiter.alone(f"patiently {whose}"):
+            return await self.run(whose, function, stop, patience=None)
+
+    @asynccontextmanager
+    async def pause(self) -> AsyncIterator[None]:
+        """Wait until the works under way have ended. No work begins in the block."""
+        async with self._limiter.pause():
+            yield
+
+
 async def _acquire(limiters: Iterable[CapacityLimiter], work: object, patience: float | None) -> None:
     """Take a token of each limiter for the work. Raises Overloaded."""
     acquired = []
@@ -220,20 +281,6 @@ async def _acquire(limiters: Iterable[CapacityLimiter], work: object, patience: 
         if isinstance(error, TimeoutError):
             raise Overloaded(is_too_many=False) from None
         raise
-
-
-def _release_after(began: "Future[Any]", limiters: Iterable[CapacityLimiter], work: object) -> None:
-    """Release what the work holds: at once if it has ended, or else when its thread ends it."""
-    if began.done():
-        _release(limiters, work)
-        return
-    loop = asyncio.get_running_loop()
-
-    def release(_: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and all who waited with it
-            loop.call_soon_threadsafe(_release, limiters, work)
-
-    began.add_done_callback(release)
 
 
 def _release(limiters: Iterable[CapacityLimiter], work: object) -> None:

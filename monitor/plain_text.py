@@ -35,6 +35,13 @@ TAB = "    "
 ELLIPSIS = "…"
 
 
+def no_nul(value: str) -> str:
+    """Return the text. Raises ValueError if it holds a NUL."""
+    if "\0" in value:
+        raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
+    return value
+
+
 def line(text: str) -> str:
     """Return the text as one line without control signs.
 

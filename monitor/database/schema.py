@@ -225,6 +225,7 @@ silences = Table(
     Column("incident_key", String(300)),  # where it is of one incident only, and of what opens the same again
     Column("incident_title", Text),
     Column("author", Text, nullable=False),
+    Column("share", String(100)),  # the author's silences are counted by it, or by name if it is null
     Column("reason", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("starts_at", UtcDateTime, nullable=False),
@@ -375,6 +376,7 @@ tokens = Table(
     Column("scopes", StoredJson, nullable=False),  # list of tokens.Scope
     Column("created_by", Text),  # the Airflow user, by name. Null: a person at the monitor's machine
     Column("authenticated_by", Names),  # the deployments whose Airflows accepted that user's password
+    Column("share", String(100)),  # the creator's tokens are counted by it, or by name if it is null
     Column("made_by", BigInteger),  # the token that made this one, which ends with it, or null
     # A list of [deployment, dag_id] that it may read. Null: every one.
     Column("dags", StoredJson, nullable=False),
@@ -386,6 +388,7 @@ tokens = Table(
     Column("revoked_at", UtcDateTime),
     Index(None, "created_by"),
     Index(None, "made_by"),
+    Index(None, "share"),
     sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
 )
 
@@ -397,10 +400,12 @@ sessions = Table(
     Column("hash", String(64), primary_key=True),  # SHA-256 of the id, in hexadecimal
     Column("owner", Text, nullable=False),  # the Airflow user, as tokens.created_by
     Column("authenticated_by", Names, nullable=False),  # as tokens.authenticated_by
+    Column("share", String(100), nullable=False),  # the user's sessions are counted by it
     Column("sealed", LargeBinary, nullable=False),  # the user's name, Airflow tokens and CSRF token
     Column("expires_at", UtcDateTime, nullable=False),
     Index(None, "expires_at"),
     Index(None, "owner"),
+    Index(None, "share"),
 )
 
 # web/auth/rate_limit.py: wrong passwords and tokens, counted by name in windows

@@ -100,7 +100,8 @@ class Silence:
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Silence":
         """Return the silence of a row."""
-        return cls(**{**row, "match": Match.model_validate(row["match"])})
+        values = {name: row[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "match": Match.model_validate(row["match"])})
 
     def is_active(self, now: datetime) -> bool:
         """Return True if the silence is active."""
@@ -162,14 +163,19 @@ def add(
     ends_at: datetime,
     now: datetime,
     incident: Incident | None = None,
+    share: str | None = None,
 ) -> Silence:
-    """Make a silence. Raises TooManySilences."""
+    """Make a silence.
+    Raises TooManySilences.
+
+    The author's silences are counted by `share`, or by the author's name if it is None."""
     scope = SilenceScope(match, incident)
     values = _scope_columns(scope)
-    _require_room(connection, values, author, now)
+    _require_room(connection, values, author, share, now)
     values |= {
         "incident_title": incident.title if incident else None,
         "author": author,
+        "share": share,
         "reason": reason,
         "created_at": now,
         "starts_at": starts_at,
@@ -219,9 +225,11 @@ def _scope_columns(scope: SilenceScope) -> dict[str, Any]:
     }
 
 
-def _require_room(connection: Connection, columns: Mapping[str, Any], author: str, now: datetime) -> None:
+def _require_room(
+    connection: Connection, columns: Mapping[str, Any], author: str, share: str | None, now: datetime
+) -> None:
     current, lately = silences_table.c.ends_at > now, silences_table.c.created_at > now - DAY
-    of_one = silences_table.c.author == author
+    of_one = silences_table.c.share == share if share else silences_table.c.author == author
     of_dag = (
         *(silences_table.c[name].is_not_distinct_from(columns[name]) for name in ("deployment", "dag_id")),
     )

@@ -17,6 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from monitor.plain_text import no_nul
 from monitor.rules.field_types import (
     MAX_GLOB,
     ClockTimeForm,
@@ -40,7 +41,7 @@ Duration = Annotated[
 Minutes = Annotated[Duration, AfterValidator(a_minute_at_least)]
 ClockTime = Annotated[time, BeforeValidator(clock_time), ClockTimeForm()]
 """Written as 22:00."""
-Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB)]
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GLOB), AfterValidator(no_nul)]
 Globs = Several[Glob]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 NotifyOn = Literal["first_failure", "every_failure", "recovered", "success", "notice"]

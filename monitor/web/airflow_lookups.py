@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from monitor.clock import Clock
+from monitor.concurrency import FairLimiter, Overloaded
 from monitor.delivery.confirm import AirflowReader
 from monitor.delivery.messages.facts import mask_secrets, mask_value
 from monitor.delivery.messages.filters import shorten
@@ -36,8 +37,9 @@ from monitor.event_log.projections.assets import AssetName
 from monitor.event_log.projections.runs import RunName
 
 LINES = 100  # of a log's end: where it broke, and what led there
-ASK_SECONDS = 15.0  # a person waits for it
+ASK_SECONDS = 15.0  # a person waits for it, and for its turn
 OPEN_AT_ONCE = 4  # questions of all readers: Airflow has its own work to do
+OPEN_OF_ONE = 2  # questions of one reader, so that the others do not wait for a reader who asks a lot
 CONF_LENGTH = 4_000  # characters
 NOTE_LENGTH = 2_000
 
@@ -71,21 +73,25 @@ class AskedAirflow:
     """The reader of every Airflow, by its deployment's name."""
 
     airflows: Mapping[str, AirflowReader]
-    _open: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OPEN_AT_ONCE))
+    _limiter: FairLimiter = field(default_factory=lambda: FairLimiter(OPEN_AT_ONCE, OPEN_OF_ONE))
 
-    async def log_end(self, name: RunName, task_id: str, map_index: int, try_number: int) -> list[str]:
-        """Return the last LINES of a try's log, the oldest first. Raises NoAnswer."""
+    async def log_end(
+        self, whose: str, name: RunName, task_id: str, map_index: int, try_number: int
+    ) -> list[str]:
+        """Return the last LINES of a try's log, the oldest first.
+        The question takes the share of `whose`. Raises NoAnswer, and Overloaded if too many of the reader's
+        questions wait."""
 
         async def ask(airflow: AirflowReader) -> list[str]:
             where = (name.dag_id, name.run_id, task_id, map_index, try_number)
             return await airflow.log_tail(*where, LINES)
 
-        lines = await self._ask(name.deployment, ask, f"no log of try {try_number} of {task_id!r}")
+        lines = await self._ask(whose, name.deployment, ask, f"no log of try {try_number} of {task_id!r}")
         return [mask_secrets(line) for line in lines]
 
-    async def details(self, name: RunName, until: datetime | None) -> Details:
+    async def details(self, whose: str, name: RunName, until: datetime | None) -> Details:
         """Return what Airflow knows of a run, and the last successful run that began before `until`.
-        Raises NoAnswer."""
+        Raises NoAnswer and Overloaded, as `log_end` does."""
 
         async def ask(airflow: AirflowReader) -> tuple[RunDetails, str | None, list[RunDetails]]:
             row = await airflow.dag_run(name.dag_id, name.run_id)
@@ -94,7 +100,7 @@ class AskedAirflow:
             note = str(row["note"]) if row.get("note") else None
             return this, note, from_airflow(name.deployment, earlier_rows)
 
-        this, note, earlier_runs = await self._ask(name.deployment, ask, f"no run {name.run_id!r}")
+        this, note, earlier_runs = await self._ask(whose, name.deployment, ask, f"no run {name.run_id!r}")
         good = RunHistory.build(earlier_runs, this.run, until).last_good if until else None
         changes, unlisted = changes_of(this, good) if good else ((), 0)
         return Details(
@@ -109,7 +115,7 @@ class AskedAirflow:
         )
 
     async def _ask(
-        self, deployment: str, question: Callable[[AirflowReader], Awaitable[T]], nothing: str
+        self, whose: str, deployment: str, question: Callable[[AirflowReader], Awaitable[T]], nothing: str
     ) -> T:
         airflow = self.airflows.get(deployment)
         if airflow is None:
@@ -117,8 +123,9 @@ class AskedAirflow:
                 f"No Airflow is configured for the deployment {deployment!r}: set WINDSOCK_AIRFLOW_URL."
             )
         try:
-            async with self._open:
-                return await asyncio.wait_for(question(airflow), ASK_SECONDS)
+            return await self._ask_in_turn(whose, airflow, question)
+        except (NoAnswer, Overloaded):
+            raise
         except AirflowNotFound:
             raise NoAnswer(f"Airflow has {nothing}, or none any more.") from None
         except AirflowUnaddressable as error:
@@ -127,11 +134,28 @@ class AskedAirflow:
             raise NoAnswer(f"Airflow does not let the monitor's own user read this: {error}") from None
         except AirflowError as error:
             raise NoAnswer(f"Airflow cannot be asked at the moment: {error}") from None
-        except (TimeoutError, asyncio.TimeoutError):
-            raise NoAnswer(f"Airflow did not answer within {ASK_SECONDS:.0f} s. Try again.") from None
         except Exception as error:  # rows that are not what Airflow's are
             logger.exception("%s: what Airflow answered makes no sense", deployment)
             raise NoAnswer(f"Airflow's answer makes no sense: {error!r}") from None
+
+    async def _ask_in_turn(
+        self, whose: str, airflow: AirflowReader, question: Callable[[AirflowReader], Awaitable[T]]
+    ) -> T:
+        """Ask when the reader's turn comes.
+        Raises NoAnswer if it takes too long, and Overloaded if too many of the reader's questions wait."""
+
+        async def ask() -> T:
+            async with self._limiter.turn(whose, ASK_SECONDS):
+                return await question(airflow)
+
+        try:
+            return await asyncio.wait_for(ask(), ASK_SECONDS)
+        except Overloaded as overloaded:
+            if overloaded.is_too_many:
+                raise
+        except (TimeoutError, asyncio.TimeoutError):
+            pass
+        raise NoAnswer(f"Airflow did not answer within {ASK_SECONDS:.0f} s. Try again.")
 
 
 KEPT = timedelta(minutes=5)  # it changes with DAG files only
@@ -139,6 +163,7 @@ FAILED_KEPT = timedelta(seconds=30)  # so that an Airflow that is away is not as
 WAIT_SECONDS = 1.5  # a page's patience
 MAX_KEPT = 1_000  # answers remembered
 MAX_ASKING = 20  # questions under way: beyond them Airflow is not asked, and the page says so
+MAX_ASKING_OF_ONE = 5  # for one reader, so that a reader of many assets leaves answers to the others
 
 
 class AssetsApi(Protocol):
@@ -176,9 +201,10 @@ class Lineage:
     clock: Clock
     _answers: OrderedDict[AssetName, tuple[datetime, AssetLineage]] = field(default_factory=OrderedDict)
     _asking: dict[AssetName, "asyncio.Task[AssetLineage]"] = field(default_factory=dict)
+    _asked_by: dict[AssetName, str] = field(default_factory=dict)
 
-    async def get(self, name: AssetName) -> AssetLineage:
-        """Return what is known of an asset within a moment."""
+    async def get(self, whose: str, name: AssetName) -> AssetLineage:
+        """Return what is known of an asset within a moment. A question takes the share of `whose`."""
         if name.deployment not in self.apis:
             return NOT_ASKED
         if name in self._answers:
@@ -187,8 +213,10 @@ class Lineage:
                 return lineage
         task = self._asking.get(name)
         if task is None:
-            if len(self._asking) >= MAX_ASKING:
+            of_reader = sum(asker == whose for asker in self._asked_by.values())
+            if len(self._asking) >= MAX_ASKING or of_reader >= MAX_ASKING_OF_ONE:
                 return UNDER_WAY
+            self._asked_by[name] = whose
             task = self._asking[name] = asyncio.create_task(self._ask(name), name=f"lineage of {name.uri}")
         done, _ = await asyncio.wait([task], timeout=WAIT_SECONDS)
         return task.result() if done else UNDER_WAY
@@ -206,6 +234,7 @@ class Lineage:
             lineage, keep_for = AssetLineage(problem=problem), FAILED_KEPT
         finally:
             self._asking.pop(name, None)
+            self._asked_by.pop(name, None)
         self._answers[name] = (self.clock() + keep_for, lineage)
         self._answers.move_to_end(name)
         if len(self._answers) > MAX_KEPT:

@@ -220,7 +220,7 @@ async def on_overloaded(request: Request, error: Exception) -> Response:
     """Answer 429 to a user with too many requests at once, or 503 to a request that waited too long."""
     request.app.state.services.metrics.http_failures.labels("overloaded").inc()
     if isinstance(error, Overloaded) and error.is_too_many:
-        status, what = 429, f"{MAX_WAITING} of your requests wait for the database already"
+        status, what = 429, f"{MAX_WAITING} of your requests wait already"
     else:
         status, what = 503, f"the database was busy with other requests, yours too, for {WAIT_SECONDS:g} s"
     detail = f"{what}; send fewer at once, ask for less (one DAG, a shorter time), and come again in"

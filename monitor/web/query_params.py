@@ -24,6 +24,7 @@ from monitor.events.data import Moment
 from monitor.notifications.incidents import IncidentFilter
 from monitor.notifications.outbox.queries import DeliveryFilter
 from monitor.notifications.outbox.records import NotificationKind, State
+from monitor.plain_text import no_nul
 from monitor.rules.field_types import MAX_SEARCHED, searched
 from monitor.rules.targets import ChannelName
 
@@ -33,13 +34,6 @@ MAX_GLOBS = 20  # values of one filter: keeps the SQL, and what it costs, small
 MAX_NAME = 1_500  # characters: as long as an asset's URI
 MAX_SEQ = 2**63 - 1  # what a BIGINT holds
 SHOWN_SINCE, SHOWN_UNTIL = "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"
-
-
-def no_nul(value: str) -> str:
-    """Raise ValueError if the value holds a NUL character."""
-    if "\0" in value:
-        raise ValueError("holds a NUL character, which no name does (and PostgreSQL refuses)")
-    return value
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(no_nul)]

@@ -81,6 +81,44 @@ WATCH_AFTER = 0.1  # seconds: most reads are quicker, and watching costs a twent
 T = TypeVar("T")
 
 
+def whose_of(request: Request) -> str:
+    """Return the text by which the share of a request's user is counted.
+    It is the user's once the user is known (`identify`), and the address's before that."""
+    address = request.client.host if request.client else "unknown"
+    return getattr(request.state, "whose", None) or f"address {address}"
+
+
+async def while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await the work, and cancel it if the client goes. Raises ClientDisconnect."""
+    if request.method not in WATCHED:
+        return await work
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({working}, timeout=WATCH_AFTER)
+        if not working.done():
+            await _wait_or_client_goes(request, working)
+    finally:
+        if not working.done():
+            await end((working,))
+    return working.result()
+
+
+async def _wait_or_client_goes(request: Request, working: "asyncio.Future[Any]") -> None:
+    """Wait for the work. Raises ClientDisconnect if the client goes before it ends."""
+    gone = asyncio.ensure_future(_client_goes(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end((gone,))
+    if not working.done():
+        raise ClientDisconnect
+
+
+async def _client_goes(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 class RequestDatabase:
     """The database as one request uses it: in its user's turn, and only as long as the client waits."""
 
@@ -91,52 +129,17 @@ class RequestDatabase:
         self._request = request
         self._read = database.read_for_probe if is_probe else database.read_for
 
-    @property
-    def _whose(self) -> str:
-        """The user, once known (`identify`), and the address before that."""
-        address = self._request.client.host if self._request.client else "unknown"
-        return getattr(self._request.state, "whose", None) or f"address {address}"
-
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Read for the request.
-        Raises Overloaded, ClientDisconnect, and OperationalError if the read takes too long (`is_too_long`).
-        """
-        return await self._while_wanted(self._read(self._whose, function))
+        """Read in the user's turn. Raises Overloaded, ClientDisconnect, OperationalError (`is_too_long`)."""
+        return await while_wanted(self._request, self._read(whose_of(self._request), function))
 
     async def write(self, function: Callable[[Connection], T]) -> T:
-        """Write for the request. Raises Overloaded."""
-        return await self._database.write_for(self._whose, function)
+        """Write in the user's turn. Raises Overloaded."""
+        return await self._database.write_for(whose_of(self._request), function)
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run in a thread what is not of the database and takes long. Raises Overloaded, ClientDisconnect."""
-        return await self._while_wanted(self._database.run_for(self._whose, function))
-
-    async def _while_wanted(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._request.method not in WATCHED:
-            return await work
-        working = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({working}, timeout=WATCH_AFTER)
-            if not working.done():
-                await self._wait_or_client_goes(working)
-        finally:
-            if not working.done():
-                await end((working,))
-        return working.result()
-
-    async def _wait_or_client_goes(self, working: "asyncio.Future[Any]") -> None:
-        """Wait until the work is done. Raises ClientDisconnect if the client goes first."""
-        gone = asyncio.ensure_future(self._client_goes())
-        try:
-            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await end((gone,))
-        if not working.done():
-            raise ClientDisconnect
-
-    async def _client_goes(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
+        """Run long work that is not of the database in a thread. Raises Overloaded, ClientDisconnect."""
+        return await while_wanted(self._request, self._database.run_for(whose_of(self._request), function))
 
 
 def _build_services(request: Request, is_probe: bool) -> Services:

@@ -35,7 +35,7 @@ from monitor.web import (
 )
 from monitor.web.api import ingest
 from monitor.web.api.ingest_models import MAX_BATCH
-from monitor.web.auth import permissions, rate_limit, sessions, tokens
+from monitor.web.auth import permissions, rate_limit, sessions, token_lookup, tokens
 from monitor.web.pages import deliveries as deliveries_pages
 from monitor.web.pages import run_timeline
 from monitor.web.responses import MAX_HTML_BYTES
@@ -164,6 +164,12 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             f"in {rate_limit.WINDOW_SECONDS} s, counted beforehand",
             "429",
             "unit/web/auth/test_permissions.py::test_guesses_that_are_sent_side_by_side_are_counted",
+        ),
+        Surface(
+            "writes of such attempts that are refused",
+            f"one in {seconds(rate_limit.REFUSED_SECONDS)} for each of {rate_limit.MAX_REFUSED:,} names",
+            "429, without a look at the database",
+            "unit/web/auth/test_sessions.py::test_a_refused_attempt_writes_nothing",
         ),
         Surface(
             "names and addresses whose attempts are counted",
@@ -300,7 +306,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "tokens and sessions that are remembered",
-            f"{tokens.MAX_KNOWN:,} and {sessions.MAX_KNOWN:,}; rights of {permissions.MAX_TOKENS:,}",
+            f"{token_lookup.MAX_KNOWN:,} and {sessions.MAX_KNOWN:,}; rights of {permissions.MAX_TOKENS:,}",
             "it is looked up again",
             "unit/web/auth/test_token_lookup.py::test_what_is_remembered_is_bounded",
         ),
@@ -406,9 +412,16 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "questions that pages ask Airflow at once",
-            f"{airflow_lookups.OPEN_AT_ONCE}, {seconds(airflow_lookups.ASK_SECONDS)} each",
-            "it waits; then the page says that there is no answer",
-            "unit/web/pages/test_runs.py::test_questions_are_asked_so_many_at_once",
+            f"{airflow_lookups.OPEN_OF_ONE} of a user, {airflow_lookups.OPEN_AT_ONCE} in all; "
+            f"{concurrency.MAX_WAITING} of a user wait; each {seconds(airflow_lookups.ASK_SECONDS)}",
+            "it waits, then the page says that there is no answer; of a user who has more waiting, 429",
+            "unit/web/pages/test_runs.py::test_one_readers_questions_leave_room_for_others",
+        ),
+        Surface(
+            "questions about assets under way",
+            f"{airflow_lookups.MAX_ASKING_OF_ONE} of a user, {airflow_lookups.MAX_ASKING} in all",
+            "the page says that Airflow has not answered yet",
+            "unit/web/pages/test_assets.py::test_one_readers_assets_leave_room_for_others",
         ),
     ),
     "From whoever has a mail's link": (

@@ -182,7 +182,7 @@ class Visitor:
 
     async def _know_lineage(self, name: AssetName) -> None:
         """Wait for Airflow's word on an asset, for which a page waits a moment only."""
-        while await self.world.app.state.services.lineage.get(name) is UNDER_WAY:
+        while await self.world.app.state.services.lineage.get("who waits", name) is UNDER_WAY:
             pass
 
 

@@ -13,10 +13,11 @@ from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions, queries
 from monitor.notifications.outbox.queries import DeliveryFilter
+from monitor.plain_text import no_nul
 from monitor.web.api.models import IncidentDetail, IncidentPage, IncidentResponse
 from monitor.web.auth.authenticator import Principal
 from monitor.web.dependencies import ApiPrincipal, require_csrf
-from monitor.web.query_params import MAX_PAGE, Id, IncidentsQuery, LedgerQuery, no_nul
+from monitor.web.query_params import MAX_PAGE, Id, IncidentsQuery, LedgerQuery
 from monitor.web.responses import (
     PROBLEMS,
     WRITING,

@@ -174,7 +174,15 @@ async def add(
     try:
         return await services.database.write(
             lambda connection: silences.add(
-                connection, scope.match, principal.name, reason, starts_at, ends_at, now, scope.incident
+                connection,
+                scope.match,
+                principal.name,
+                reason,
+                starts_at,
+                ends_at,
+                now,
+                incident=scope.incident,
+                share=principal.whose,
             )
         )
     except TooManySilences as many:

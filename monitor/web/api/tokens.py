@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from monitor.clock import Clock
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import dags as dags_projection
+from monitor.plain_text import no_nul
 from monitor.rules.model import Duration
 from monitor.web.auth import tokens as auth_tokens
 from monitor.web.auth.authenticator import Principal
@@ -38,7 +39,7 @@ from monitor.web.auth.tokens import (
 )
 from monitor.web.auth.tokens import Token as StoredToken
 from monitor.web.dependencies import ApiPrincipal, refresh_permissions, require_csrf
-from monitor.web.query_params import Globs, Id, Paged, no_nul
+from monitor.web.query_params import Globs, Id, Paged
 from monitor.web.responses import (
     PROBLEMS,
     WRITING,
@@ -184,7 +185,7 @@ async def make(
     draft = Draft(name, scopes, dags, life, _deployments(services, principal, scopes, deployments), made_by)
     try:
         token, secret = await services.database.write(
-            lambda connection: auth_tokens.add(connection, draft, principal.owner, now)
+            lambda connection: auth_tokens.add(connection, draft, principal.owner, now, principal.whose)
         )
     except TooManyTokens as many:
         raise HTTPException(409, str(many)) from None

@@ -32,7 +32,8 @@ from monitor.web.auth import tokens
 from monitor.web.auth.permissions import ReadableNow, Rights, SignInApi, first_of
 from monitor.web.auth.rate_limit import FAILURES, MOST_FAILURES, Throttle
 from monitor.web.auth.sessions import Flash, Session, Sessions
-from monitor.web.auth.tokens import PREFIX, Owner, Scope, Token, TokenLookup
+from monitor.web.auth.token_lookup import TokenLookup
+from monitor.web.auth.tokens import PREFIX, Owner, Scope, Token, share_of
 
 BEARER_NAME = "a program (bearer token)"  # Airflow shows the DAGs of a token, but not its user
 
@@ -155,7 +156,7 @@ class Authenticator:
         if self._rights is None:
             raise AirflowRefused("no Airflow is configured: set WINDSOCK_AIRFLOW_URL")
         await self._logged.catch_up()
-        async with self._attempt(f"address {address}"):
+        async with self._attempt(f"address {address}", address):
             accepted = await self._accepted(self._rights, user, password, address)
         await self._narrow(self._rights, user, accepted)
         return await self._sessions.begin(user, accepted)
@@ -168,7 +169,7 @@ class Authenticator:
         scopes: dict[str, dict[str, int]] = {}
         for deployment in sorted(self._airflows):
             limits = _limits(deployment, user, address)
-            if seconds := await self._throttle.begin(limits):
+            if seconds := await self._throttle.begin(limits, f"address {address}"):
                 waits[deployment] = seconds
             else:
                 scopes[deployment] = limits
@@ -223,7 +224,7 @@ class Authenticator:
         await self._logged.catch_up()
         now, user = await self._readable(session), session.user
         owner = Owner(user, session.owner.deployments - now.refused)
-        name, whose = self._name_of(owner), f"user {owner.key}"
+        name, whose = self._name_of(owner), session.share
         return Principal(
             now.allowed_dags, rights, now.seq, user, session.csrf, name, owner=owner, whose=whose
         )
@@ -240,7 +241,7 @@ class Authenticator:
             try:
                 async with self._first_use.setdefault(token, Lock()):  # sent side by side, it is one attempt
                     if not all_rights.knows(tokens):
-                        async with self._attempt(name):
+                        async with self._attempt(name, address):
                             return await all_rights.fetch(tokens, anew)
                 return await all_rights.fetch(tokens, anew)
             except AirflowRefused as refused:
@@ -251,10 +252,8 @@ class Authenticator:
 
         await self._logged.catch_up()
         now = await ask()
-        who = subject_of(token) or address
-        return Principal(
-            now.allowed_dags, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=f"Airflow {who}"
-        )
+        whose = share_of(address, {self._first: subject_of(token)})
+        return Principal(now.allowed_dags, rights, now.seq, name=BEARER_NAME, is_nameless=True, whose=whose)
 
     async def token(self, secret: str, address: str) -> Token:
         """Return the Windsock token in force with this secret.
@@ -263,13 +262,13 @@ class Authenticator:
         A token in force is never braked. So other people's failures from behind the same proxy do not shut
         it out, and guessing 256 bits is no use."""
         try:
-            return await self._token(secret)
+            return await self._token(secret, f"address {address}")
         except NotSignedIn:
-            await self._count(f"windsock tokens from {address}")
+            await self._count(f"windsock tokens from {address}", address)
             raise
 
-    async def _token(self, secret: str) -> Token:
-        token = await self.tokens.find(secret)
+    async def _token(self, secret: str, whose: str) -> Token:
+        token = await self.tokens.find(secret, whose)
         if token is None:
             raise NotSignedIn("no such token is known")
         if why := token.rejection_reason(self._clock()):
@@ -280,11 +279,12 @@ class Authenticator:
 
     async def _token_reader(self, secret: str, address: str) -> Principal:
         async def rights(anew: bool = False) -> AllowedDags:  # noqa: ARG001 (Airflow does not know the token)
-            return (await self._seen_by(await self._token(secret)))[0]
+            return (await self._seen_by(await self._token(secret, whose)))[0]
 
         token = await self.token(secret, address)
         allowed_dags, seq = await self._seen_by(token)
         owner = token.owner
+        whose = token.share or (owner.share if owner else f"token {token.id}")
         return Principal(
             allowed_dags,
             rights,
@@ -292,7 +292,7 @@ class Authenticator:
             name=f"token {token.name!r}" + (f" of {self._name_of(owner)}" if owner else ""),
             owner=owner,
             token=token,
-            whose=f"user {owner.key}" if owner else f"token {token.id}",
+            whose=whose,
         )
 
     async def _seen_by(self, token: Token) -> tuple[AllowedDags, int | None]:
@@ -313,15 +313,15 @@ class Authenticator:
     def _name_of(self, owner: Owner) -> str:
         return owner.full_name if self.has_several else owner.user
 
-    async def _count(self, name: str) -> None:
-        """Count an attempt. Raises TooManyFailures."""
-        if seconds := await self._throttle.begin({name: FAILURES}):
+    async def _count(self, name: str, address: str) -> None:
+        """Count an attempt. Raises TooManyFailures, Overloaded."""
+        if seconds := await self._throttle.begin({name: FAILURES}, f"address {address}"):
             raise TooManyFailures(seconds)
 
     @asynccontextmanager
-    async def _attempt(self, name: str) -> AsyncIterator[None]:
-        """Count an attempt as wrong until Airflow has accepted it. Raises TooManyFailures."""
-        await self._count(name)
+    async def _attempt(self, name: str, address: str) -> AsyncIterator[None]:
+        """Count an attempt as wrong until Airflow has accepted it. Raises TooManyFailures, Overloaded."""
+        await self._count(name, address)
         try:
             yield
         except AirflowRefused:

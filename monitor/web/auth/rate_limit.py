@@ -4,10 +4,15 @@ Attempts with a password or token are counted by name, in windows that begin wit
 monitors on one database share the count. Only this module names the table of attempts.
 
 An attempt counts before its outcome is known. Otherwise guesses that are sent in parallel would all be let
-through. An attempt that was right is taken back."""
+through. An attempt that was right is taken back.
+
+Refused attempts write nothing for a few seconds after the first one. Otherwise a client that goes on guessing
+keeps the events from the database's only writer. For the same reason the counting takes the turn of a user's
+request."""
 
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,30 +30,34 @@ MOST_FAILURES = 100
 guesses shut a user out. NIST SP 800-63B allows as many in a row."""
 WINDOW_SECONDS = 300
 MAX_NAMES = 40_000  # that are counted. The oldest are deleted, so the table stays bounded
+REFUSED_SECONDS = 5
+"""The time for which a name is refused without a query. It is short, because another monitor may take back an
+attempt meanwhile."""
+MAX_REFUSED = 10_000  # names that are refused without a query. Of more, the oldest are queried again
 
 
-def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> int:
-    """Count an attempt of each name.
-    Return 0, or the seconds to wait, and then the attempt is not counted. `names` says how many attempts
-    each name may have in a window."""
+def begin(connection: Connection, names: Mapping[str, int], now: datetime) -> dict[str, datetime]:
+    """Count an attempt of each name, and return the names that have had too many.
+    Each comes with the end of its window, and then the attempt is not counted. `names` says how many
+    attempts each name may have in a window."""
     ends = now + timedelta(seconds=WINDOW_SECONDS)
-    most = {_hash(name): number for name, number in names.items()}
-    hashes = sorted(most)  # in one order, or two monitors could wait for each other
+    by_hash = {_hash(name): name for name in names}
+    hashes = sorted(by_hash)  # in one order, or two monitors could wait for each other
     # Counted before the number is looked at: who counts holds the row, so no two see the same number.
     _COUNT.rows(
         connection,
         [{"hash": name_hash, "number": 1, "began_at": now, "ends_at": ends} for name_hash in hashes],
     )
     counted = connection.execute(select(table).where(table.c.hash.in_(hashes)))
-    over: list[datetime] = [row.ends_at for row in counted if row.number > most[row.hash]]
+    over = {by_hash[row.hash]: row.ends_at for row in counted if row.number > names[by_hash[row.hash]]}
     if over:
         _take_back(connection, hashes)
-        return math.ceil((max(over) - now).total_seconds())
+        return over
     surplus = connection.execute(select(func.count()).select_from(table)).scalar_one() - MAX_NAMES
     if surplus > 0:
         oldest = select(table.c.hash).order_by(table.c.ends_at).limit(surplus)
         connection.execute(delete(table).where(table.c.hash.in_(oldest.scalar_subquery())))
-    return 0
+    return {}
 
 
 def take_back(connection: Connection, names: Iterable[str]) -> None:
@@ -98,14 +107,37 @@ class Throttle:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._refused: OrderedDict[str, tuple[datetime, datetime]] = OrderedDict()
+        """By name, the end of the time without a query, and the end of the window."""
 
-    async def begin(self, names: Mapping[str, int]) -> int:
+    async def begin(self, names: Mapping[str, int], whose: str) -> int:
         """Count an attempt.
+        Raises Overloaded.
+
         Return 0, or the seconds until these names may try again. `names` says how many attempts each name
-        may have."""
+        may have in a window. The write takes the share of `whose`."""
         now = self._clock()
-        return await self._database.write(lambda connection: begin(connection, names, now))
+        if over := self._remembered(names, now):
+            return seconds_until(over, now)
+        found = await self._database.write_for(whose, lambda connection: begin(connection, names, now))
+        for name, ends in found.items():
+            self._refused[name] = now + timedelta(seconds=REFUSED_SECONDS), ends
+            self._refused.move_to_end(name)
+        while len(self._refused) > MAX_REFUSED:
+            self._refused.popitem(last=False)
+        return seconds_until(found.values(), now)
 
     async def take_back(self, names: Iterable[str]) -> None:
         """Take back an attempt that was right or could not be judged."""
+        for name in names:
+            self._refused.pop(name, None)
         await self._database.write(lambda connection: take_back(connection, names))
+
+    def _remembered(self, names: Iterable[str], now: datetime) -> list[datetime]:
+        refused = (self._refused.get(name, (now, now)) for name in names)
+        return [ends for until, ends in refused if min(until, ends) > now]
+
+
+def seconds_until(ends: Iterable[datetime], now: datetime) -> int:
+    """Return the whole seconds until the last of these moments, or 0 without any."""
+    return max((math.ceil((end - now).total_seconds()) for end in ends), default=0)

@@ -27,12 +27,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fastapi import Request, Response
 from itsdangerous import BadSignature, Signer, TimestampSigner
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true
 
+from monitor.airflow.connection import subject_of
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.database.schema import sessions as table
-from monitor.web.auth.tokens import Owner, hash_of
+from monitor.web.auth.tokens import Owner, hash_of, share_of
 from monitor.web.paths import path_prefix
 
 SESSION_SECONDS = 12 * 3600  # a working day. Airflow's own token lives 24 hours
@@ -59,6 +60,11 @@ class Session:
         """The user of these Airflows."""
         return Owner(self.user, frozenset(self.tokens))
 
+    @property
+    def share(self) -> str:
+        """The text by which the user's share is counted, however the name was spelled."""
+        return share_of(self.user, {name: subject_of(token) for name, token in self.tokens.items()})
+
 
 def begin(
     connection: Connection, user: str, tokens: Mapping[str, str], secret: str, now: datetime
@@ -70,11 +76,9 @@ def begin(
     session = Session(secrets.token_urlsafe(), user, tokens, secrets.token_urlsafe(), expires)
     hashed = hash_of(session.id)
     owner = {"owner": user, "authenticated_by": session.owner.deployments}
-    row = {"hash": hashed, "sealed": _seal(session, secret), "expires_at": expires, **owner}
-    connection.execute(insert(table).values(row))
-    # Of exactly these Airflows: the same name in another one may be another person.
-    own = and_(*(table.c[name] == value for name, value in owner.items()))
-    _bound(connection, own, MAX_OF_ONE_USER)
+    row = {"hash": hashed, "sealed": _seal(session, secret), "expires_at": expires, "share": session.share}
+    connection.execute(insert(table).values({**row, **owner}))
+    _bound(connection, table.c.share == session.share, MAX_OF_ONE_USER)
     _bound(connection, true(), MAX_SESSIONS)
     return session
 

@@ -14,10 +14,7 @@ holder of a leaked token may have made others."""
 
 import hashlib
 import json
-import logging
 import secrets
-from asyncio import Lock
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,13 +35,10 @@ from sqlalchemy import (
     update,
 )
 
-from monitor.clock import Clock
-from monitor.database.engine import Database
 from monitor.database.schema import tokens as table
 from monitor.database.types import read_each
 from monitor.errors import WindsockError
 from monitor.event_log.filters import AllowedDags
-from monitor.event_log.projections import dags as dags_projection
 from monitor.rules.field_types import matches, matches_any
 
 PREFIX = "wst_"
@@ -90,14 +84,28 @@ class Owner:
     deployments: frozenset[str]
 
     @property
-    def key(self) -> str:
-        """A text that no other owner has."""
-        return json.dumps([self.user, *sorted(self.deployments)])
-
-    @property
     def full_name(self) -> str:
         """The name for people, with the deployments in case there are several Airflows."""
         return f"{self.user} ({', '.join(sorted(self.deployments))})"
+
+    @property
+    def share(self) -> str:
+        """The share of the users who sign in with this name in any case, if Airflow's own id is not known."""
+        return share_of(self.user, dict.fromkeys(self.deployments))
+
+
+def share_of(user: str, subjects: Mapping[str, str | None]) -> str:
+    """Return the text by which a user's share of what is bounded is counted, in 69 characters.
+
+    `subjects` has the user by deployment, as Airflow's token names it, or None. Airflow's FAB finds a user by
+    the name in any case and by the e-mail address (its 3.3.2 code). If each spelling had a share of its own,
+    one user could take everybody's.
+    """
+    names = [
+        (name, "id", subject) if subject else (name, "name", user.casefold())
+        for name, subject in sorted(subjects.items())
+    ]
+    return f"user {hash_of(json.dumps(names))}"
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,8 @@ class Token:
     """The token that made it. None if a person did, or if it is older than this field."""
     authenticated_by: frozenset[str] | None = None
     """The deployments whose Airflows accepted the creator. None without a sign-in, or for an old token."""
+    share: str | None = None
+    """The text by which its creator's share is counted (`share_of`). None without one, or of old tokens."""
 
     @property
     def owner(self) -> Owner | None:
@@ -218,14 +228,20 @@ def within(readable_dags: frozenset[tuple[str, str]], globs: Sequence[str]) -> f
     return frozenset(pair for pair in readable_dags if matches_any(globs, pair[1]))
 
 
-def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime) -> tuple[Token, str]:
-    """Make a token and return it with its secret, which is kept nowhere. Raises TooManyTokens, TokenEnded."""
+def add(
+    connection: Connection, draft: Draft, owner: Owner | None, now: datetime, share: str | None = None
+) -> tuple[Token, str]:
+    """Make a token and return it with its secret, which is kept nowhere.
+    Raises TooManyTokens, TokenEnded.
+
+    The owner's tokens are counted by `share`, or by the owner's name if it is None."""
+    share = (share or owner.share) if owner else None
     if draft.made_by is not None:
         _require_in_force(connection, draft.made_by, now)
     connection.execute(
         delete(table).where(or_(table.c.expires_at < now - KEPT, table.c.revoked_at < now - KEPT))
     )
-    conditions = _made_by(owner)  # exactly: the same name in another Airflow takes no room away
+    conditions = _made_by(owner, share)
     in_force = *conditions, table.c.revoked_at.is_(None), table.c.expires_at > now
     if connection.execute(select(func.count()).where(*in_force)).scalar_one() >= MOST:
         raise TooManyTokens(f"{MOST} tokens are in force already; revoke one that is not used any more")
@@ -241,6 +257,7 @@ def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime
         "created_by": owner.user if owner else None,
         "authenticated_by": owner.deployments if owner else None,
         "made_by": draft.made_by,
+        "share": share,
         "dags": _serialize_dags(draft.dags),
         "deployments": None if draft.deployments is None else sorted(draft.deployments),
         "created_at": now,
@@ -250,10 +267,13 @@ def add(connection: Connection, draft: Draft, owner: Owner | None, now: datetime
     return Token.from_row(row), secret
 
 
-def _made_by(owner: Owner | None) -> tuple[ColumnElement[bool], ...]:
+def _made_by(owner: Owner | None, share: str | None) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of the tokens that are counted together.
+    The same name in another Airflow takes no room away."""
     if owner is None:
         return (table.c.created_by.is_(None),)
-    return table.c.created_by == owner.user, table.c.authenticated_by == owner.deployments
+    exactly = table.c.created_by == owner.user, table.c.authenticated_by == owner.deployments
+    return (or_(table.c.share == share, and_(table.c.share.is_(None), *exactly)),)
 
 
 def _require_in_force(connection: Connection, token_id: int, now: datetime) -> None:
@@ -394,67 +414,3 @@ def unattributed(connection: Connection) -> int:
 
 def _serialize_dags(dags: AllowedDags) -> Sequence[Sequence[str]] | None:
     return None if dags is None else sorted(list(pair) for pair in dags)
-
-
-LOOKUP_SECONDS = 5
-"""The time for which a token is not read again. A feed asks before each page, and a thousand feeds with
-tokens must not each query the database. A token that one monitor revokes is refused by the others after this
-time."""
-MAX_KNOWN = 2_000  # tokens that are remembered, as permissions.MAX_TOKENS
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class _CacheEntry:
-    asking: Lock = field(default_factory=Lock)
-    token: Token | None = None
-    read_at: datetime | None = None
-
-
-class TokenLookup:
-    """The look-up of tokens, with a short memory."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-        self._cache: OrderedDict[str, _CacheEntry] = OrderedDict()
-
-    async def find(self, secret: str) -> Token | None:
-        """Return the token of this secret, in force or not, or None."""
-        digest = hash_of(secret)
-        entry = self._cache.setdefault(digest, _CacheEntry())
-        self._cache.move_to_end(digest)
-        if len(self._cache) > MAX_KNOWN:
-            self._cache.popitem(last=False)
-        async with entry.asking:  # one question at a time for a token, however many feeds it has open
-            if entry.read_at is None or self._age(entry.read_at) >= LOOKUP_SECONDS:
-                entry.token = await self._read(digest)
-                entry.read_at = self._clock()
-        if entry.token is None:
-            self._cache.pop(digest, None)  # guesses are not worth a place
-        return entry.token
-
-    async def _read(self, digest: str) -> Token | None:
-        token = await self._database.read(lambda connection: find_by_hash(connection, digest))
-        if token is not None and token.rejection_reason(self._clock()) is None and self._is_unnoted(token):
-            await self._database.write(lambda connection: record_use(connection, token.id, self._clock()))
-        return token
-
-    def _is_unnoted(self, token: Token) -> bool:
-        return token.last_used_at is None or self._age(token.last_used_at) >= USE_SECONDS
-
-    def forget(self) -> None:
-        """Read each token anew, because this monitor has changed one."""
-        self._cache.clear()
-
-    async def narrow(self, user: str, dags: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:
-        """Take from a user's tokens what the user may read no more: tokens.narrow()."""
-        if lost := await self._database.write(
-            lambda connection: narrow(connection, user, dags, whole, dags_projection.every_dag(connection))
-        ):
-            logger.info("tokens %s of %r read fewer DAGs now, as their creator does", lost, user)
-            self.forget()
-
-    def _age(self, moment: datetime) -> float:
-        return (self._clock() - moment).total_seconds()

@@ -29,7 +29,7 @@ from monitor.web.dependencies import PagePrincipal
 from monitor.web.pages.events import live
 from monitor.web.query_params import MAX_PAGE, Name, Paged
 from monitor.web.responses import MAX_HTML_BYTES, cut_page
-from monitor.web.services import ServicesDep
+from monitor.web.services import ServicesDep, whose_of
 from monitor.web.templating import render
 
 KIND = STALE.rpartition(".")[2]
@@ -185,7 +185,7 @@ async def asset(
         raise HTTPException(404, f"No asset {query.uri!r} is known of the Airflow {deployment!r}.")
     latest, lineage = (
         values.pop("latest"),
-        _filter_lineage(await services.lineage.get(name), deployment, allowed_dags),
+        _filter_lineage(await services.lineage.get(whose_of(request), name), deployment, allowed_dags),
     )
     return render(
         request,

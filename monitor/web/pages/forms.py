@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from monitor.delivery.messages.links import LinkError
 from monitor.notifications.silences import SilenceScope
+from monitor.plain_text import no_nul
 from monitor.rules.model import Match
-from monitor.web.query_params import MAX_NAME, MAX_SEQ, no_nul
+from monitor.web.query_params import MAX_NAME, MAX_SEQ
 from monitor.web.services import Services
 from monitor.web.silence_validation import MAX_AUTHOR, MAX_REASON
 from monitor.web.templating import render

@@ -37,7 +37,7 @@ from monitor.web.responses import (
     etag_responses,
     example,
 )
-from monitor.web.services import Services, ServicesDep
+from monitor.web.services import Services, ServicesDep, while_wanted, whose_of
 from monitor.web.templating import render
 
 TRAINING_DAG = "Airflow_Lab2"  # the lab's DAG (dags/training.py). `?dag_id=` shows any other
@@ -335,7 +335,9 @@ async def log(
     await _load_run(services, principal, name)
     values: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
     try:
-        values["log"] = await services.lookups.log_end(name, query.task_id, query.map_index, query.try_number)
+        attempt = query.task_id, query.map_index, query.try_number
+        asking = services.lookups.log_end(whose_of(request), name, *attempt)
+        values["log"] = await while_wanted(request, asking)
     except NoAnswer as why:
         values["problem"] = str(why)
     return render(request, "log.html", principal, **values)
@@ -355,7 +357,9 @@ async def details(
     row = await _load_run(services, principal, name)
     values: dict[str, Any] = {"run": vars(name), "details": None, "problem": None}
     try:
-        values["details"] = await services.lookups.details(name, row["start_date"] or row["queued_at"])
+        until = row["start_date"] or row["queued_at"]
+        asking = services.lookups.details(whose_of(request), name, until)
+        values["details"] = await while_wanted(request, asking)
     except NoAnswer as why:
         values["problem"] = str(why)
     return render(request, "details.html", principal, **values)

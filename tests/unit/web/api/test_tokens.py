@@ -9,9 +9,9 @@ import pytest
 
 from monitor.settings import Settings
 from monitor.web.auth import rate_limit, tokens
+from monitor.web.auth.token_lookup import LOOKUP_SECONDS
 from monitor.web.auth.tokens import (
     DEFAULT_LIFE,
-    LOOKUP_SECONDS,
     USE_SECONDS,
     Draft,
     Owner,

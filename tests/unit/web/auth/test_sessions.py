@@ -1,5 +1,8 @@
 """Sessions and the brake on guessing hold at every monitor on the same database, and give nothing away."""
 
+import asyncio
+import json
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -9,16 +12,17 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
 from monitor.cli.typer_app import cli
 from monitor.clock import utc_now
 from monitor.database.engine import Database
+from monitor.database.schema import failed_attempts
 from monitor.database.schema import sessions as table
 from monitor.settings import Settings
 from monitor.web.auth import rate_limit, sessions, tokens
-from monitor.web.auth.rate_limit import FAILURES, WINDOW_SECONDS
+from monitor.web.auth.rate_limit import FAILURES, WINDOW_SECONDS, Throttle
 from monitor.web.auth.sessions import LOOKUP_SECONDS, SESSION_SECONDS, Session
 from monitor.web.auth.tokens import hash_of
 from tests import wait
@@ -182,9 +186,10 @@ def test_names_that_failed_are_bounded_and_forgotten(
 def test_a_window_begins_with_its_first_attempt(database: Database) -> None:
     def begin(second: int) -> int:
         at = NOW + timedelta(seconds=second)
-        return database.write_now(
+        over = database.write_now(
             lambda c: rate_limit.begin(c, dict.fromkeys(["user alice", "address ::1"], FAILURES), at)
         )
+        return rate_limit.seconds_until(over.values(), at)
 
     assert [begin(second) for second in range(FAILURES)] == [0] * FAILURES
     assert begin(FAILURES) == WINDOW_SECONDS - FAILURES
@@ -193,7 +198,8 @@ def test_a_window_begins_with_its_first_attempt(database: Database) -> None:
 
 def test_an_attempt_that_was_right_is_taken_back_and_one_that_is_refused_was_none(database: Database) -> None:
     def begin(*names: str) -> int:
-        return database.write_now(lambda c: rate_limit.begin(c, dict.fromkeys(names, FAILURES), NOW))
+        over = database.write_now(lambda c: rate_limit.begin(c, dict.fromkeys(names, FAILURES), NOW))
+        return rate_limit.seconds_until(over.values(), NOW)
 
     for _ in range(3 * FAILURES):
         assert begin("user alice", "address ::1") == 0
@@ -224,6 +230,70 @@ def test_one_user_cannot_push_the_sessions_of_others_out(
     assert is_there(bob)
     assert is_there(elsewhere)
     assert [is_there(one) for one in alice] == [False] * 20 + [True] * 10
+
+
+def test_spellings_of_a_name_share_one_bound(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_OF_ONE_USER", 3)
+
+    def begin(user: str, token: str, second: int) -> str:
+        at = NOW + timedelta(seconds=second)
+        return database.write_now(lambda c: sessions.begin(c, user, {"local": token}, "s" * 40, at)).id
+
+    def number() -> int:
+        return database.read_now(lambda c: c.execute(select(func.count()).select_from(table)).scalar_one())
+
+    spellings = ["alice", "Alice", "ALICE", "aLiCe", "alicE"]
+    for second, user in enumerate(spellings):
+        begin(user, "no JWT", second)
+    assert number() == 3
+    of_7 = token_of("7")
+    for second, user in enumerate([*spellings, "alice@example.com"]):  # Airflow says that they are one user
+        begin(user, of_7, second)
+    assert number() == 6
+    begin("alice", token_of("8"), 10)  # another user, for whom Airflow takes the same name
+    assert number() == 7
+
+
+def token_of(subject: str) -> str:
+    """A JWT of that user; nobody checks its signature."""
+    claims = urlsafe_b64encode(json.dumps({"sub": subject}).encode()).decode().rstrip("=")
+    return f"e30.{claims}.x"
+
+
+def test_a_refused_attempt_writes_nothing(database: Database, clock: FakeClock) -> None:
+    throttle = Throttle(database, clock)
+    names = {"address ::1": FAILURES}
+
+    def counted() -> int:
+        query = select(func.count()).select_from(failed_attempts)
+        return database.read_now(lambda c: c.execute(query).scalar_one())
+
+    async def guess() -> None:
+        for _ in range(FAILURES):
+            assert await throttle.begin(names, "address ::1") == 0
+        assert await throttle.begin(names, "address ::1") == WINDOW_SECONDS
+        database.write_now(rate_limit.forget_all)  # what is there now was written after this
+        assert [await throttle.begin(names, "address ::1") for _ in range(5)] == [WINDOW_SECONDS] * 5
+        assert counted() == 0
+        assert await throttle.begin({"address ::2": FAILURES}, "address ::2") == 0  # another one is counted
+        clock.forward(rate_limit.REFUSED_SECONDS)
+        assert await throttle.begin(names, "address ::1") == 0  # it is looked up again
+
+    asyncio.run(guess())
+
+
+def test_what_is_taken_back_is_refused_no_more(database: Database, clock: FakeClock) -> None:
+    throttle = Throttle(database, clock)
+    names = {"address ::1": FAILURES}
+
+    async def sign_in() -> None:
+        for _ in range(FAILURES):
+            await throttle.begin(names, "address ::1")
+        assert await throttle.begin(names, "address ::1") > 0
+        await throttle.take_back(names)
+        assert await throttle.begin(names, "address ::1") == 0
+
+    asyncio.run(sign_in())
 
 
 def test_who_is_gone_from_airflow_is_ended_by_name(

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Connection, event
 
 from monitor.database.engine import Database
-from monitor.web.auth import tokens
-from monitor.web.auth.tokens import LOOKUP_SECONDS, Draft, Owner, Scope, TokenLookup
+from monitor.web.auth import token_lookup, tokens
+from monitor.web.auth.token_lookup import LOOKUP_SECONDS, TokenLookup
+from monitor.web.auth.tokens import Draft, Owner, Scope
 from tests.unit.conftest import NOW, FakeClock
 
 
@@ -32,14 +33,14 @@ def test_many_ask_once(database: Database, secret: str, clock: FakeClock) -> Non
     lookup, queries = TokenLookup(database, clock), Queries(database)
 
     async def ask() -> None:
-        found = await asyncio.gather(*(lookup.find(secret) for _ in range(1_000)))
+        found = await asyncio.gather(*(lookup.find(secret, "address ::1") for _ in range(1_000)))
         assert {token.name for token in found if token} == {"t"}
         assert queries.number == 1
         clock.forward(LOOKUP_SECONDS)
-        await asyncio.gather(*(lookup.find(secret) for _ in range(1_000)))
+        await asyncio.gather(*(lookup.find(secret, "address ::1") for _ in range(1_000)))
         assert queries.number == 2
         lookup.forget()
-        await lookup.find(secret)
+        await lookup.find(secret, "address ::1")
         assert queries.number == 3
 
     asyncio.run(ask())
@@ -51,18 +52,18 @@ def test_what_is_remembered_is_bounded(database: Database, clock: FakeClock) -> 
     draft = Draft("t", frozenset({Scope.READ}), None)
 
     def make(connection: Connection) -> list[str]:
-        of = [Owner(str(n), frozenset({"local"})) for n in range(tokens.MAX_KNOWN + 1)]
+        of = [Owner(str(n), frozenset({"local"})) for n in range(token_lookup.MAX_KNOWN + 1)]
         return [tokens.add(connection, draft, owner, NOW)[1] for owner in of]
 
     made = database.write_now(make)
 
     async def ask() -> None:
         for secret in made:
-            await lookup.find(secret)
+            await lookup.find(secret, "address ::1")
         before = queries.number
-        await lookup.find(made[-1])
+        await lookup.find(made[-1], "address ::1")
         assert queries.number == before
-        await lookup.find(made[0])
+        await lookup.find(made[0], "address ::1")
         assert queries.number == before + 1
 
     asyncio.run(ask())
@@ -72,11 +73,11 @@ def test_guesses_take_no_place(database: Database, secret: str, clock: FakeClock
     lookup, queries = TokenLookup(database, clock), Queries(database)
 
     async def guess() -> None:
-        await lookup.find(secret)
-        for number in range(tokens.MAX_KNOWN // 20):
-            assert await lookup.find(f"wst_guess{number}") is None
+        await lookup.find(secret, "address ::1")
+        for number in range(token_lookup.MAX_KNOWN // 20):
+            assert await lookup.find(f"wst_guess{number}", "address ::1") is None
         before = queries.number
-        await lookup.find(secret)
+        await lookup.find(secret, "address ::1")
         assert queries.number == before  # it is still known
 
     asyncio.run(guess())

@@ -1,5 +1,7 @@
 """Assets on pages and in the API: who may see what, the pages' order, freshness, and Airflow's word."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -8,14 +10,27 @@ from urllib.parse import quote
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
 
+from monitor.airflow.client import AirflowApi
+from monitor.event_log.projections.assets import AssetName
 from monitor.settings import Settings
-from monitor.web.airflow_lookups import FAILED_KEPT, KEPT
+from monitor.web.airflow_lookups import (
+    FAILED_KEPT,
+    KEPT,
+    MAX_ASKING,
+    MAX_ASKING_OF_ONE,
+    NOT_NAMED,
+    UNDER_WAY,
+    AssetLineage,
+    Lineage,
+)
 from tests.sample import asset_event, moment
 from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow
 from tests.unit.airflow_api_fake import serving as airflow_serving
 from tests.unit.conftest import FakeClock
 from tests.unit.web_support import Served, SignInAirflow, serving, try_to_sign_in, with_sign_in
+from tests.wait import DEADLINE
 
 URI = "s3://lake/a b?c=d&e#f/%2F/é<script>alert(1)</script>"
 API = "/api/v1/assets/updates"
@@ -203,3 +218,39 @@ def test_an_asset_that_was_never_updated(settings: Settings, clock: FakeClock) -
         assert shown.status_code == 200
         assert "never updated" in shown.text
         assert "It has not been updated yet" in shown.text
+
+
+def test_one_readers_assets_leave_room_for_others(clock: FakeClock) -> None:
+    with airflow_serving(FakeAirflow(clock)) as airflow:
+        release = threading.Event()
+
+        def hold(_request: Request) -> None:
+            release.wait(DEADLINE)
+
+        airflow.before_answer = hold
+
+        async def look() -> list[AssetLineage]:
+            api = AirflowApi("local", airflow.url, USERNAME, PASSWORD, DEADLINE, clock)
+            lineage = Lineage({"local": api}, clock)
+            try:
+                of_alice = [
+                    lineage.get("alice", AssetName("local", f"s3://{n}")) for n in range(3 * MAX_ASKING)
+                ]
+                shown = await asyncio.gather(*of_alice)
+                asking = asyncio.create_task(lineage.get("bob", AssetName("local", "s3://bob")))
+                release.set()
+                return [*shown, await asking]
+            finally:
+                await api.close()
+
+        *of_alice, of_bob = asyncio.run(look())
+    assert set(of_alice) == {UNDER_WAY}
+    assert of_bob == NOT_NAMED
+    assert sum("uri_pattern" in path for path in airflow.asked) == MAX_ASKING_OF_ONE + 1
+
+
+def test_a_glob_holds_no_nul(monitor: Served) -> None:
+    wanted = {"match": {"deployment": "local", "dag_id": "a\0b"}, "reason": "r", "duration": "1h"}
+    answer = monitor.client.post("/api/v1/silences", json=wanted)
+    assert answer.status_code == 422
+    assert "holds a NUL character" in answer.text

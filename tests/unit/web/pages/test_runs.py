@@ -1,11 +1,13 @@
 """What a run's page asks Airflow: logs and details, masked, its silence told, the reader's rights kept;
 and the timeline's arithmetic."""
 
+import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -16,8 +18,12 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from monitor.airflow.client import AirflowApi
+from monitor.concurrency import end
+from monitor.event_log.projections.runs import RunName
 from monitor.settings import Settings
-from monitor.web.airflow_lookups import LINES, OPEN_AT_ONCE
+from monitor.web import airflow_lookups
+from monitor.web.airflow_lookups import LINES, OPEN_AT_ONCE, OPEN_OF_ONE, AskedAirflow
 from monitor.web.pages.run_timeline import MAX_LINES, chart_of, fold
 from tests import wait
 from tests.sample import START, run_event, task_event
@@ -62,25 +68,82 @@ def test_the_end_of_a_log_is_shown_without_what_is_secret(monitor: Served, airfl
     assert asked.startswith("/api/v2/dags/etl/dagRuns/manual__1/taskInstances/load/logs/2?")
 
 
-def test_questions_are_asked_so_many_at_once(monitor: Served, airflow: FakeAirflow) -> None:
-    """One more waits until another has its answer."""
-    release, asking = threading.Event(), 0
+class HeldQuestions:
+    """Questions for logs that Airflow has got, and answers after `release`."""
 
-    def hold(request: Request) -> None:
-        nonlocal asking
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._released = threading.Event()
+        self.release = self._released.set
+
+    def hold(self, request: Request) -> None:
         if "/logs/" in request.url.path:
-            asking += 1
-            release.wait(DEADLINE)
+            self.asked.append(request.url.path)
+            self._released.wait(DEADLINE)
 
-    airflow.before_answer = hold
-    with ThreadPoolExecutor(OPEN_AT_ONCE + 2) as readers:
-        answers = [readers.submit(_log, monitor.url) for _ in range(OPEN_AT_ONCE + 2)]
-        wait.until(lambda: asking >= OPEN_AT_ONCE, "the questions to be asked")
-        assert monitor.client.get("/livez").status_code == 200
-        assert asking == OPEN_AT_ONCE
-        release.set()
+
+@contextmanager
+def held_questions(airflow: FakeAirflow) -> Iterator[HeldQuestions]:
+    """Airflow answers no question for a log in the block."""
+    held = HeldQuestions()
+    airflow.before_answer = held.hold
+    try:
+        yield held
+    finally:
+        held.release()
+
+
+def test_questions_are_asked_so_many_at_once(monitor: Served, airflow: FakeAirflow) -> None:
+    """One more of the same reader waits until another has its answer."""
+    with ThreadPoolExecutor(OPEN_OF_ONE + 2) as readers:
+        with held_questions(airflow) as held:
+            answers = [readers.submit(_log, monitor.url) for _ in range(OPEN_OF_ONE + 2)]
+            wait.until(lambda: len(held.asked) >= OPEN_OF_ONE, "the questions to be asked")
+            assert monitor.client.get("/livez").status_code == 200
+            assert len(held.asked) == OPEN_OF_ONE
         assert {answer.result() for answer in answers} == {200}
-    assert asking == OPEN_AT_ONCE + 2
+    assert len(held.asked) == OPEN_OF_ONE + 2
+
+
+def test_the_wait_for_a_question_ends_too(
+    monitor: Served, airflow: FakeAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airflow_lookups, "ASK_SECONDS", 1.0)
+    with ThreadPoolExecutor(OPEN_OF_ONE) as readers, held_questions(airflow) as held:
+        answers = [readers.submit(_log, monitor.url) for _ in range(OPEN_OF_ONE)]
+        wait.until(lambda: len(held.asked) == OPEN_OF_ONE, "the questions to be asked")
+        assert "Airflow did not answer within 1 s" in monitor.client.get(LOG).text
+        assert {answer.result() for answer in answers} == {200}
+
+
+def test_one_readers_questions_leave_room_for_others(airflow: FakeAirflow, clock: FakeClock) -> None:
+    """Those of a reader who has gone are asked no more."""
+    run = RunName("local", "etl", "manual__1")
+
+    async def ask(asked: list[str], release: Callable[[], None]) -> None:
+        api = AirflowApi("local", airflow.url, USERNAME, PASSWORD, 10, clock)
+        try:
+            lookups = AskedAirflow({"local": api})
+            of_alice = [
+                asyncio.create_task(lookups.log_end("alice", run, "load", -1, 2))
+                for _ in range(3 * OPEN_AT_ONCE)
+            ]
+            await until(lambda: len(asked) == OPEN_OF_ONE, "Alice's questions")
+            of_bob = asyncio.create_task(lookups.log_end("bob", run, "load", -1, 2))
+            await until(lambda: len(asked) == OPEN_OF_ONE + 1, "Bob's question")
+            await end(of_alice)
+            release()
+            assert await of_bob == []
+        finally:
+            await api.close()
+        assert len(asked) == OPEN_OF_ONE + 1
+
+    with held_questions(airflow) as held:
+        asyncio.run(ask(held.asked, held.release))
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    await asyncio.to_thread(wait.until, condition, what)
 
 
 def _log(url: str) -> int:
