@@ -25,7 +25,8 @@ from tests.unit.replicas_support import MAILED
 
 WORKS = ["retention", "reminders", "recoveries", "watches"]
 TURN = re.compile(
-    r"^(\S+ \S+) INFO monitor\.replicas\.turns: this replica has (no longer )?the turn: watches", re.M
+    r"^(\S+ \S+) INFO monitor\.database\.leader_election: this replica is (no longer )?the leader: watches",
+    re.MULTILINE,
 )
 
 
