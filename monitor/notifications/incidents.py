@@ -4,15 +4,15 @@ A first failure opens an incident, later failures join it, and a success closes 
 decided in incident_transitions.py. The functions of this module write and read rows, and decide nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, update
 
 from monitor.database.schema import incidents as table
-from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest
+from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest, read_each
 from monitor.event_log.filters import AllowedDags, readable
 from monitor.events.event import Event
 from monitor.notifications.incident_order import LatestFailures, Order
@@ -346,6 +346,20 @@ def latest_of(connection: Connection, deployment: str, key: str) -> Incident | N
     """Return the incident of a key that opened last."""
     row = _LATEST_OF.first(connection, deployment=deployment, key=key)
     return Incident.from_row(row) if row else None
+
+
+def latest_of_each(
+    connection: Connection, places: Sequence[tuple[str, str, int]]
+) -> dict[tuple[str, str, int], Incident]:
+    """Return the incident of each (deployment, key, seq) that opened last, with this event or before."""
+    queries = [
+        select(literal(number).label("place"), table)
+        .where(table.c.deployment == deployment, table.c.key == key, table.c.opened_seq <= seq)
+        .order_by(table.c.opened_at.desc(), table.c.id.desc())
+        .limit(1)
+        for number, (deployment, key, seq) in enumerate(places)
+    ]
+    return {places[row.pop("place")]: Incident.from_row(row) for row in read_each(connection, queries)}
 
 
 def open_with_prefix(connection: Connection, deployment: str, prefix: str) -> list[Incident]:

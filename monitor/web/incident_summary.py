@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from monitor.database.statements import Row
 from monitor.delivery.messages import facts, run_history
 from monitor.delivery.messages.filters import shorten
 from monitor.delivery.messages.model import Error, RunDifference, RunInfo, TaskInfo
@@ -113,25 +114,28 @@ def summarize(
 ) -> dict[int, IncidentSummary]:
     """Return the summaries by the incidents' ids. The reader may see each of the incidents."""
     events = _load_events(connection, [incident.last_seq for incident in incidents], allowed_dags)
+    failures = _load_failures(connection, events.values())
     names = {(incident.deployment, incident.dag_id) for incident in incidents if incident.dag_id}
     labels = dags_projection.find_labels(connection, names)
     notified = _find_notified(connection, incidents, events, allowed_dags)
+    open_names = {
+        (incident.deployment, incident.dag_id)
+        for incident in incidents
+        if incident.dag_id and incident.is_open
+    }
+    successes = runs_projection.find_last_successes(connection, open_names)
     return {
         incident.id: replace(
-            _summarize(connection, events.get(incident.last_seq)),
+            _summarize(connection, events.get(incident.last_seq), failures),
             owners=_names(labels.get((incident.deployment, incident.dag_id or "")), "owners"),
             tags=_names(labels.get((incident.deployment, incident.dag_id or "")), "tags"),
             notified=notified[incident.id],
-            last_success=_find_last_success(connection, incident),
+            last_success=successes.get((incident.deployment, incident.dag_id or ""))
+            if incident.is_open
+            else None,
         )
         for incident in incidents
     }
-
-
-def _find_last_success(connection: Connection, incident: Incident) -> Mapping[str, Any] | None:
-    if incident.dag_id is None or not incident.is_open:
-        return None
-    return runs_projection.find_last_success(connection, incident.deployment, incident.dag_id)
 
 
 def _load_events(connection: Connection, seqs: Sequence[int], allowed_dags: AllowedDags) -> dict[int, Event]:
@@ -146,10 +150,32 @@ def _names(dag: Mapping[str, Any] | None, column: str) -> tuple[str, ...]:
     return tuple(cut(str(name), MAX_TEXT) for name in ((dag or {}).get(column) or ())[:MAX_NAMES])
 
 
-def _summarize(connection: Connection, event: Event | None) -> IncidentSummary:
+@dataclass(frozen=True)
+class RunFailures:
+    """What failed in some runs."""
+
+    first: Mapping[RunName, Row]
+    """The task instance that failed first, with its error."""
+    instances: Mapping[RunName, Sequence[Row]]
+    """The task instances that failed, the first to fail first, without errors."""
+
+
+def _load_failures(connection: Connection, events: Iterable[Event]) -> RunFailures:
+    names = {
+        RunName(event.deployment, event.data.dag_id, event.data.run_id)
+        for event in events
+        if isinstance(event.data, DagRunData)
+    }
+    return RunFailures(
+        runs_projection.first_failures(connection, names),
+        runs_projection.failed_instances(connection, names, MAX_FAILED),
+    )
+
+
+def _summarize(connection: Connection, event: Event | None, failures: RunFailures) -> IncidentSummary:
     data = event.data if event else None
     if event and isinstance(data, DagRunData):
-        return _summarize_run(connection, facts.run_of(event.deployment, data))
+        return _summarize_run(connection, facts.run_of(event.deployment, data), failures)
     if event and isinstance(data, TaskInstanceData):
         task = facts.task_of_event(data)
         indexes = () if task.map_index < 0 else (task.map_index,)
@@ -169,10 +195,10 @@ def _summarize(connection: Connection, event: Event | None) -> IncidentSummary:
     return IncidentSummary(message=cut(data.what, MAX_TEXT) if isinstance(data, WatchData) else None)
 
 
-def _summarize_run(connection: Connection, run: RunInfo) -> IncidentSummary:
+def _summarize_run(connection: Connection, run: RunInfo, failures: RunFailures) -> IncidentSummary:
     name = RunName(run.deployment, run.dag_id, run.run_id)
-    failed = _load_failed_tasks(connection, name)
-    cause = runs_projection.first_failure(connection, name)
+    failed = _fold_tasks(connection, name, failures.instances[name])
+    cause = failures.first.get(name)
     error = cause["error"] if cause else None
     return IncidentSummary(
         error=_bound(facts.error_of(error)) if error else None,
@@ -197,10 +223,10 @@ def _mask_trace(text: str | None) -> str:
     return cut_start(facts.mask_secrets("\n".join(lines((text or "").rstrip()))), MAX_TRACE)
 
 
-def _load_failed_tasks(connection: Connection, name: RunName) -> list[FailedTask]:
+def _fold_tasks(connection: Connection, name: RunName, failed: Sequence[Row]) -> list[FailedTask]:
     """The tasks that failed in a run, the first to fail first, mapped instances folded."""
     by_task: dict[str, list[TaskInfo]] = {}
-    for row in runs_projection.failed_instances(connection, name, MAX_FAILED):
+    for row in failed:
         by_task.setdefault(row["task_id"], []).append(facts.task_of(row))
     mapped = {task_id for task_id, tasks in by_task.items() if tasks[0].map_index >= 0}
     counts = runs_projection.count_instances(connection, name, mapped) if mapped else {}

@@ -77,7 +77,7 @@ def test_a_silence_is_made_and_ended(monitor: Served, page: Page, shot: Shot) ->
     fail(monitor, "nightly", "scheduled__2", start=60)
     page.goto(monitor.url)
     row(page, "#quiet", "silenced.*Airflow local, and DAG nightly.*the source is down.*until")
-    expect(page.locator("#notices")).to_contain_text("1 open incident: nightly fails")
+    expect(page.locator("#attention")).to_contain_text("nightly fails")
     shot(page, "dashboard-notices")
     page.goto(f"{monitor.url}/silences")
     shot(page, "silences")

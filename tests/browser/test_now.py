@@ -34,6 +34,14 @@ def test_a_wall_shows_what_happens(settings: Settings, page: Page, shot: Shot) -
         )
         expect(page.locator("#failures")).not_to_contain_text("features.csv")  # the first line alone
         expect(page.locator("#numbers")).to_contain_text(re.compile(r"2\s+in progress\s+2\s+failed in 24 h"))
+        row(
+            page,
+            "#attention",
+            "nightly fails.*ValueError: column.*in task train.*1 failure.*open.*Acknowledge.*Silence",
+        )
+        row(page, "#health", "All systems OK")
+        expect(page.locator("#health dl")).to_be_hidden()
+        page.locator("#health summary").click()
         row(page, "#health", "mail.*embedded mailbox")
         row(page, "#health", "spool.*hooks report within.*(just now|ago)")
         monitor.post([world.task_of("success", world.TASKS[4], "Airflow_Lab2", LAB, 30, 20)])
@@ -42,9 +50,9 @@ def test_a_wall_shows_what_happens(settings: Settings, page: Page, shot: Shot) -
         row(page, "#succeeded", f"success.*{re.escape(LAB)}")
         expect(page.locator("#running")).not_to_contain_text("Airflow_Lab2")
         assert_not_reloaded(page)
-        page.locator("#failures").get_by_role("link", name="Incident").first.click()
-        page.get_by_label("Reason").fill("a ticket is open")
-        page.get_by_label("Reason").press("Enter")
+        page.locator("#attention").get_by_role("link", name="Acknowledge").first.click()
+        page.get_by_label("Reason", exact=True).fill("a ticket is open")
+        page.get_by_label("Reason", exact=True).press("Enter")
         monitor.client.post("/silences", data={"dag_id": "reports", "until": "1h", "reason": "it is moved"})
         page.go_back()
         page.go_back()

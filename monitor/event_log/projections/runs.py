@@ -1,6 +1,6 @@
 """The queries of runs: lists, the tasks of a run, the durations and starts of earlier runs."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, tuple_
 
 from monitor.database.schema import assets, dag_runs, task_instances
-from monitor.database.statements import FETCHED, KeyLookup, Row, Statement, fit
+from monitor.database.statements import FETCHED, KeyLookup, Row, Statement, fit, read_each
 from monitor.event_log.filters import AllowedDags, like_any, readable
 from monitor.event_log.projections.state import RUNNING, find, match_key
 from monitor.events.data import TEST
@@ -258,16 +258,38 @@ class Strip:
 
 
 def strip(connection: Connection, name: RunName) -> Strip:
-    """Return the strip of a run's tasks.
-    A run may have thousands of mapped tasks, and a page a dozen runs, so no more is read than is shown."""
-    services = match_key(task_instances, vars(name))
-    columns = (task_instances.c[column] for column in ("task_id", "map_index", "state"))
-    few = select(*columns).where(services).order_by(*_BY_START).limit(MAX_STRIP + 1)
-    rows = [dict(row) for row in connection.execute(few).mappings()]
-    if len(rows) <= MAX_STRIP:
-        states = sorted(row["state"] for row in rows)
-        return Strip(tuple(rows), {state: states.count(state) for state in states})
-    return Strip((), count_tasks(connection, name))
+    """Return the strip of a run's tasks."""
+    return strips(connection, [name])[name]
+
+
+_STRIP = [task_instances.c[column] for column in (*_RUN_AT, "task_id", "map_index", "state", "start_date")]
+
+
+def strips(connection: Connection, names: Sequence[RunName]) -> dict[RunName, Strip]:
+    """Return the strips of these runs.
+
+    A run may have thousands of mapped tasks, and a page a dozen runs, so no more is read than is shown.
+    """
+    few = [
+        select(*_STRIP).where(match_key(task_instances, vars(name))).order_by(*_BY_START).limit(MAX_STRIP + 1)
+        for name in names
+    ]
+    found: dict[RunName, list[Row]] = {name: [] for name in names}
+    for row in read_each(connection, few):
+        found[_name_of(row)].append(row)
+    return {
+        name: Strip((), count_tasks(connection, name)) if len(rows) > MAX_STRIP else _make_strip(rows)
+        for name, rows in found.items()
+    }
+
+
+def _make_strip(rows: list[Row]) -> Strip:
+    states = sorted(row["state"] for row in rows)
+    return Strip(tuple(sorted(rows, key=_start_order)), {state: states.count(state) for state in states})
+
+
+def _name_of(row: Row) -> RunName:
+    return RunName(*(row[column] for column in _RUN_AT))
 
 
 _HAS_FAILED = task_instances.c.state == "failed"
@@ -281,16 +303,42 @@ _BY_FAILURE = (
 
 def first_failure(connection: Connection, name: RunName) -> Row | None:
     """Return the task that failed first in a run: the likeliest cause."""
-    query = select(task_instances).where(match_key(task_instances, vars(name)), _HAS_FAILED)
-    row = connection.execute(query.order_by(*_BY_FAILURE).limit(1)).mappings().one_or_none()
-    return dict(row) if row else None
+    return first_failures(connection, [name]).get(name)
 
 
-def failed_instances(connection: Connection, name: RunName, limit: int) -> list[Row]:
-    """Return a run's failed task instances, the first to fail first, without their errors."""
-    columns = (column for column in task_instances.c if column.name != "error")
-    query = select(*columns).where(match_key(task_instances, vars(name)), _HAS_FAILED)
-    return [dict(row) for row in connection.execute(query.order_by(*_BY_FAILURE).limit(limit)).mappings()]
+def first_failures(connection: Connection, names: Collection[RunName]) -> dict[RunName, Row]:
+    """Return the task that failed first in each of these runs, if one did."""
+    first = [
+        select(task_instances)
+        .where(match_key(task_instances, vars(name)), _HAS_FAILED)
+        .order_by(*_BY_FAILURE)
+        .limit(1)
+        for name in names
+    ]
+    return {_name_of(row): row for row in read_each(connection, first)}
+
+
+def failed_instances(
+    connection: Connection, names: Collection[RunName], limit: int
+) -> dict[RunName, list[Row]]:
+    """Return the task instances that failed in each run, the first to fail first, without their errors."""
+    columns = [column for column in task_instances.c if column.name != "error"]
+    queries = [
+        select(*columns)
+        .where(match_key(task_instances, vars(name)), _HAS_FAILED)
+        .order_by(*_BY_FAILURE)
+        .limit(limit)
+        for name in names
+    ]
+    found: dict[RunName, list[Row]] = {name: [] for name in names}
+    for row in sorted(read_each(connection, queries), key=_failure_order):
+        found[_name_of(row)].append(row)
+    return found
+
+
+def _failure_order(task: Row) -> tuple[Any, ...]:
+    end = task["end_date"]
+    return end is None, end or 0, task["task_id"], task["map_index"]
 
 
 _IN_PRODUCTION = dag_runs.c.run_type.is_distinct_from(TEST)
@@ -298,8 +346,18 @@ _IN_PRODUCTION = dag_runs.c.run_type.is_distinct_from(TEST)
 
 def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) -> list[timedelta]:
     """Return the durations of a DAG's last successful runs, the latest first."""
-    query = (
-        select(dag_runs.c.start_date, dag_runs.c.end_date)
+    return lengths_of_each(connection, [(deployment, dag_id)], limit)[deployment, dag_id]
+
+
+_LENGTH = [dag_runs.c[name] for name in ("deployment", "dag_id", "start_date", "end_date", "last_seq")]
+
+
+def lengths_of_each(
+    connection: Connection, names: Collection[tuple[str, str]], limit: int
+) -> dict[tuple[str, str], list[timedelta]]:
+    """Return the durations of the last successful runs of each (deployment, dag_id), the latest first."""
+    last = [
+        select(*_LENGTH)
         .where(
             dag_runs.c.dag_id == dag_id,
             dag_runs.c.deployment == deployment,
@@ -310,8 +368,12 @@ def lengths(connection: Connection, deployment: str, dag_id: str, limit: int) ->
         )
         .order_by(dag_runs.c.last_seq.desc())
         .limit(limit)
-    )
-    return [row.end_date - row.start_date for row in connection.execute(query)]
+        for deployment, dag_id in names
+    ]
+    found: dict[tuple[str, str], list[timedelta]] = {name: [] for name in names}
+    for row in sorted(read_each(connection, last), key=lambda row: -row["last_seq"]):
+        found[row["deployment"], row["dag_id"]].append(row["end_date"] - row["start_date"])
+    return found
 
 
 def _last_runs(*which: ColumnElement[bool]) -> Statement:
@@ -333,9 +395,23 @@ def latest(connection: Connection, deployment: str, dag_id: str, limit: int) -> 
     return found
 
 
-def find_last_success(connection: Connection, deployment: str, dag_id: str) -> Row | None:
-    """Return the successful run of a DAG that changed last."""
-    return _GOOD_RUNS.first(connection, deployment=deployment, dag_id=dag_id, most=1)
+def find_last_successes(
+    connection: Connection, names: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Row]:
+    """Return the successful run of each (deployment, dag_id) that changed last."""
+    last = [
+        select(dag_runs)
+        .where(
+            dag_runs.c.deployment == deployment,
+            dag_runs.c.dag_id == dag_id,
+            dag_runs.c.state == "success",
+            _IN_PRODUCTION,
+        )
+        .order_by(dag_runs.c.last_seq.desc())
+        .limit(1)
+        for deployment, dag_id in names
+    ]
+    return {(row["deployment"], row["dag_id"]): row for row in read_each(connection, last)}
 
 
 def find_last_run_starts(

@@ -17,6 +17,7 @@ from monitor.database.statements import MAX_PAGE_BYTES, fit, size_of, take
 from monitor.events.data import MAX_KEY, MAX_LABEL, MAX_MESSAGE, MAX_NAME, MAX_TRACE, MAX_URI
 from monitor.events.reports import MAX_EVENT
 from monitor.settings_loading import load_settings
+from monitor.web.pages.dashboard import SHOWN_ATTENTION
 from monitor.web.query_params import MAX_PAGE
 from tests.sample import START, asset_event, run_event, task_event
 from tests.unit.conftest import LONG_AFTER, make_secret
@@ -66,6 +67,7 @@ def fill(connection: Connection) -> None:
     )
     put(schema.assets, [_asset_row(number) for number in range(MANY)])
     put(schema.incidents, [_incident_row(number) for number in range(1, 2 * MANY + 1)])
+    put(schema.dags, [_dag_row()])
     put(schema.notifications, [_notification_row()])
     put(schema.deliveries, [_delivery_row(number) for number in range(1, MANY + 1)])
     put(
@@ -145,9 +147,11 @@ def _asset_row(number: int) -> dict[str, Any]:
 def _incident_row(number: int) -> dict[str, Any]:
     closed = {"closed_at": START, "closed_seq": 2, "closed_because": SIGN * MAX_NAME, "closed_by": SIGN * 100}
     is_open = number <= MANY
+    is_unattended = is_open and number % LONG == 0
+    acked = {"acked_at": START, "acked_by": SIGN * 100, "ack_reason": QUOTE * 500}
     return {
         "deployment": "local",
-        "key": f"{number}",
+        "key": f"dag:{RUN['dag_id']}" if number == 2 * MANY else f"{number}",
         "dag_id": RUN["dag_id"],
         "title": f"{SIGN * MAX_NAME} cannot be imported",
         "state": "open" if is_open else "closed",
@@ -155,13 +159,17 @@ def _incident_row(number: int) -> dict[str, Any]:
         "opened_at": START,
         "opened_seq": 1,
         "last_at": START,
-        "last_seq": 3,
+        "last_seq": 1 if is_unattended else 3,
         "flapping": False,
-        "acked_at": START,
-        "acked_by": SIGN * 100,
-        "ack_reason": QUOTE * 500,
+        **(dict.fromkeys(acked) if is_unattended else acked),
         **(dict.fromkeys(closed) if is_open else closed),
     }
+
+
+def _dag_row() -> dict[str, Any]:
+    names = [name(number) for number in range(LONG)]
+    paused = {"is_paused": False, "times_paused": 0, "times_unpaused": 0}
+    return {"deployment": "local", "dag_id": RUN["dag_id"], **paused, "tags": names, "owners": names}
 
 
 def _notification_row() -> dict[str, Any]:
@@ -240,7 +248,7 @@ def monitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         ingest_secret=(SecretStr(make_secret()),),
         notify_max_age_hours=LONG_AFTER,
     )
-    with serving(settings) as monitor:
+    with serving(settings, lambda: START) as monitor:  # whose failures are of the last 24 hours, then
         monitor.app.state.services.database.write_now(fill)
         monitor.client.timeout = 60
         yield monitor
@@ -343,7 +351,7 @@ PAGES: dict[str, tuple[str, str, str, int]] = {
         r'href="([^"]*)">Older incidents',
         MANY,
     ),
-    "acknowledged": ("/incidents", r'data-key="(\d+)".{0,400}check', r'href="([^"]*)">Older open', MANY),
+    "open": ("/incidents", r'data-key="(\d+)".{0,400}(?:check|alert)', r'href="([^"]*)">Older open', MANY),
     "silences": (
         f"/silences?limit={MAX_PAGE}",
         f'<li class="row silence"{KEY}',
@@ -374,6 +382,13 @@ def test_the_pages_that_people_read_have_each_row_once(monitor: Served, shown: s
         path = unescape(following[1])
     assert len(found) == number
     assert shown in REPEATED or len(set(found)) == number
+
+
+def test_now_shows_the_longest_of_each_kind(monitor: Served) -> None:
+    page = ask(monitor, "/").text
+    assert page.count(">Acknowledge<") == SHOWN_ATTENTION
+    for shown in ("owner ", "Closed", "in task", "Latest run"):
+        assert shown in page
 
 
 @pytest.mark.parametrize(
