@@ -50,8 +50,8 @@ from monitor.delivery.failover import FailoverGuard
 from monitor.delivery.messages.links import Links
 from monitor.delivery.messages.renderer import Renderer, choose
 from monitor.delivery.messages.templates import FailedTemplates
-from monitor.delivery.prepare import DeliveryPreparer
 from monitor.delivery.sent_journal import SentJournal
+from monitor.delivery.services import DeliveryServices
 from monitor.delivery.suppression import DeliveryBudget
 from monitor.delivery.worker import DeliveryWorker
 from monitor.event_log.cursor import Cursor
@@ -363,31 +363,26 @@ def _deliverer(
     failed_templates: FailedTemplates,
 ) -> DeliveryWorker:
     settings, database, clock = ground.settings, ground.database, ground.clock
-    preparer = DeliveryPreparer(
+    services = DeliveryServices(
         database=database,
         apis=ground.apis,
         renderer=renderer,
         links=links,
         rules=lambda: rules.current,
-        budget=DeliveryBudget(lambda: rules.current) if settings.smtp_host else None,
-        confirm_grace=timedelta(seconds=settings.confirm_grace),
-        window=window,
-        failed_templates=failed_templates,
-    )
-    channels = build_channels(settings, mailbox, clock)
-    return DeliveryWorker(
-        database=database,
-        preparer=preparer,
-        senders=channels,
         wake=ground.wakes.delivery,
         metrics=ground.metrics,
         clock=clock,
         host=settings.mail_host,
+        confirm_grace=timedelta(seconds=settings.confirm_grace),
+        budget=DeliveryBudget(lambda: rules.current) if settings.smtp_host else None,
+        window=window,
+        failed_templates=failed_templates,
         log=ingest.log,
         journal=SentJournal(settings.journal, clock, timedelta(days=settings.ledger_days)),
         traces=ground.traces,
         held_until=ground.failover_guard.hold_end,
     )
+    return DeliveryWorker(services, build_channels(settings, mailbox, clock))
 
 
 def build_channels(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[ChannelName, Channel]:

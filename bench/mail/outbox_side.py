@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from monitor.clock import utc_now
@@ -22,9 +21,11 @@ from monitor.delivery.channels.base import OutgoingMessage
 from monitor.delivery.channels.errors import Mailer, SendReceipt
 from monitor.delivery.channels.smtp import MailChannel
 from monitor.delivery.messages.links import Links
+from monitor.delivery.messages.mime import Envelope
+from monitor.delivery.messages.model import MessageContext
 from monitor.delivery.messages.renderer import RenderedMessage, Renderer, choose
-from monitor.delivery.prepare import DeliveryContexts, DeliveryPreparer, PreparedDelivery
 from monitor.delivery.sent_journal import SentJournal
+from monitor.delivery.services import DeliveryServices
 from monitor.delivery.suppression import DeliveryBudget
 from monitor.delivery.worker import DeliveryWorker
 from monitor.event_log.append import append
@@ -36,13 +37,13 @@ from monitor.events.identity import run_id_of, stamp
 from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.outbox.queries import counts
-from monitor.notifications.outbox.records import Delivery, State
+from monitor.notifications.outbox.records import State
 from monitor.observability.metrics import Metrics
 from monitor.rules.loader import default_config
 from monitor.rules.model import Budget as Limits
 from monitor.rules.model import Config
 from monitor.rules.ruleset import Rules
-from monitor.rules.targets import ChannelName, ResolvedTarget
+from monitor.rules.targets import ChannelName
 
 SENDER = "windsock@example.com"
 TO = "ops@example.com"
@@ -90,25 +91,17 @@ class Timed(MailChannel):
             await self._told.wait_for(lambda: len(self.taken) >= number)
 
 
-class Written(DeliveryPreparer):
-    """Where the mails are written already: what is left is the outbox itself."""
+class Written(Renderer):
+    """A renderer whose mails are written already: what is left is the outbox itself."""
 
     def __init__(self, mails: Sequence[EmailMessage]) -> None:
         self._mails = iter(mails)
 
-    async def load(self, deliveries: Sequence[Delivery], now: datetime) -> DeliveryContexts:
-        return {}
+    def is_overridden(self, template: str, message_context: MessageContext) -> bool:
+        return False
 
-    async def prepare(self, delivery: Delivery, cases: DeliveryContexts, now: datetime) -> PreparedDelivery:
-        rendered = RenderedMessage(next(self._mails), "subject", "title", "", "", None)
-        payload = {"data": {"events": [{"id": delivery.event_id}]}}
-        resolved = ResolvedTarget(SecretStr(delivery.recipient), None, None)
-        message = OutgoingMessage(
-            delivery.message_id, delivery.recipient, resolved, rendered, "opened", payload
-        )
-        return PreparedDelivery(message, "subject", None)
-
-    def release(self, delivery: Delivery, state: State | None) -> None: ...
+    def render(self, template: str, message_context: MessageContext, envelope: Envelope) -> RenderedMessage:
+        return RenderedMessage(next(self._mails), "subject", "title", "", "", None)
 
 
 class Side:
@@ -128,18 +121,21 @@ class Side:
         )
         self.wakes = Wakeups(WakeSignal(), WakeSignal(), {})
         self.sender = Timed(mailer)
-        preparer = DeliveryPreparer(
-            *(self.database, {}, Renderer(SENDER, "http://monitor", {}, utc_now)),
-            *(Links("http://monitor", ["a key"], utc_now), lambda: rules, DeliveryBudget(lambda: rules)),
+        services = DeliveryServices(
+            database=self.database,
+            apis={},
+            renderer=Written(written) if written else Renderer(SENDER, "http://monitor", {}, utc_now),
+            links=Links("http://monitor", ["a key"], utc_now),
+            rules=lambda: rules,
+            wake=self.wakes.delivery,
+            metrics=metrics,
+            clock=utc_now,
+            host="example.com",
             confirm_grace=timedelta(seconds=300),
-        )
-        if written:
-            preparer = Written(written)
-        senders = {ChannelName.EMAIL: self.sender}
-        self.deliverer = DeliveryWorker(
-            *(self.database, preparer, senders, self.wakes.delivery, metrics, utc_now, "example.com"),
+            budget=DeliveryBudget(lambda: rules),
             journal=SentJournal(folder / "journal", utc_now, KEPT),
         )
+        self.deliverer = DeliveryWorker(services, {ChannelName.EMAIL: self.sender})
         self.ingest = Ingest(self.database, self.engine.notify_all, self.wakes, metrics, utc_now)
 
     def fail(self, number: int) -> None:

@@ -4,7 +4,7 @@
 into an outcome with a reason for people. The channel has already said whether the error is temporary: its
 class does (channels/errors.py; for SMTP replies `error_of`).
 
-`again` makes the outcome of a temporary error: the delivery is pending until the moment that `back_off`
+`postpone` makes the outcome of a temporary error: the delivery is pending until the moment that `back_off`
 chooses, or dead after `GIVE_UP_AFTER`. A pending delivery is claimed again when its moment has come
 (notifications/outbox/queue.py). If a receiver names a time (Retry-After), the next attempt is not earlier.
 
@@ -70,7 +70,7 @@ def outcome_of_receipt(
     later = tuple(who for who, error in receipt.refused.items() if not isinstance(error, SendRefused))
     answer = f"{receipt.answer}; {text}"
     if later:
-        return again(delivery, reason, now, jitter, answer, later)
+        return postpone(delivery, reason, now, jitter, answer, later)
     return DeliveryOutcome(State.SENT, reason, answer=answer, remaining=tuple(receipt.refused))
 
 
@@ -78,7 +78,7 @@ def outcome_of_error(delivery: Delivery, error: SendError, now: datetime, jitter
     """Return the outcome when the message was not taken, or when nobody knows whether it was."""
     text = str(error)
     if isinstance(error, TryLater):
-        outcome = again(delivery, f"to be tried again: {text}", now, jitter, text)
+        outcome = postpone(delivery, f"to be tried again: {text}", now, jitter, text)
         outcome = replace(outcome, unavailable=isinstance(error, Unavailable))
         return _not_before(outcome, now + error.not_before) if error.not_before else outcome
     if isinstance(error, OverLimit):
@@ -96,7 +96,7 @@ def _not_before(outcome: DeliveryOutcome, moment: datetime) -> DeliveryOutcome:
     return replace(outcome, next_attempt_at=max(outcome.next_attempt_at, moment))
 
 
-def again(
+def postpone(
     delivery: Delivery,
     reason: str,
     now: datetime,

@@ -1,11 +1,11 @@
 """The end of an attempt: its outcome in the ledger, and the events about it.
 
-`settle_delivery` writes an outcome that others chose: retry.py after an attempt, prepare.py before one.
+`settle_delivery` writes the outcome of an attempt (attempt.py).
 
-`settle_delivery` also takes back the failures that Airflow denies (`Settlement.untrue`, found by confirm.py).
+`settle_delivery` also takes back the failures that Airflow denies (`untrue`, found by confirm.py).
 An incident without any other failure is retracted. Any other incident then begins with its next failure.
 
-`DeliveryEvents` logs an event about a delivery that could not be made or waits for the next day. Rules can
+`log_trouble` logs an event about a delivery that could not be made or waits for the next day. Rules can
 report that event by another channel. A delivery that itself reports such an event causes no event, because
 the events would never end.
 """
@@ -13,7 +13,6 @@ the events would never end.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -30,58 +29,60 @@ from monitor.notifications.outbox import decisions as outbox_decisions
 from monitor.notifications.outbox import queue, threads
 from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, State
 
-
-@dataclass(frozen=True)
-class Settlement:
-    """What it came to, and which of the failures that it was to tell (seqs) were none, with the reason."""
-
-    outcome: DeliveryOutcome | ToDigest
-    untrue: Set[int] = frozenset()
-    because: str = ""
+UNTRUE = "Airflow took its failures back"
 
 
 def settle_delivery(
-    connection: Connection, delivery: Delivery, settlement: Settlement, now: datetime, host: str
+    connection: Connection,
+    delivery: Delivery,
+    outcome: DeliveryOutcome | ToDigest,
+    untrue: Set[int],
+    now: datetime,
+    host: str,
 ) -> DeliveryOutcome:
-    """Answers what it was settled with. Raises LeaseLost: then the caller's transaction must be undone.
+    """Store the outcome and return it as it is stored. Raise LeaseLost: the transaction must be undone then.
 
-    `host`: the right side of a digest's Message-ID.
+    - `untrue`: the failures (seqs) in the delivery that were none.
+    - `host`: the right side of a digest's Message-ID.
     """
-    outcome = settlement.outcome
-    if settlement.untrue:
+    if untrue:
         append.lock(connection)  # no failure joins an incident while it is found to be none
-        _take_back(connection, delivery, settlement, now)
+        because = UNTRUE
+        if isinstance(outcome, DeliveryOutcome) and outcome.state is State.SUPERSEDED:
+            because = outcome.reason
+        _take_back(connection, delivery, untrue, because, now)
     if isinstance(outcome, ToDigest):
         outcome = outbox_decisions.move_to_digest(connection, delivery, now, outcome.due, host)
     queue.settle(connection, delivery, outcome, now)
     return outcome
 
 
-def _take_back(connection: Connection, delivery: Delivery, settlement: Settlement, now: datetime) -> None:
-    """An incident is none if all of its failures are untrue. If others have joined it, it begins with them,
-    and they are told at once if nothing else is told of it here."""
+def _take_back(
+    connection: Connection, delivery: Delivery, untrue: Set[int], because: str, now: datetime
+) -> None:
+    """Retract the incidents whose failures are all untrue, and let the others begin with a true one.
+
+    If this delivery reports nothing else of such an incident, its true failures are reported at once.
+    """
     decisions = outbox_decisions.decisions_of_notification(connection, delivery.notification_id)
-    decision_counts = Counter(incident_id.incident_id for incident_id in decisions)
-    untrue = Counter(
-        incident_id.incident_id for incident_id in decisions if incident_id.event_seq in settlement.untrue
-    )
-    for incident in incidents.find_all(
-        connection, (incident_id for incident_id in untrue if incident_id is not None)
-    ).values():
+    counts = Counter(decision.incident_id for decision in decisions)
+    untrue_counts = Counter(decision.incident_id for decision in decisions if decision.event_seq in untrue)
+    named = (incident_id for incident_id in untrue_counts if incident_id is not None)
+    for incident in incidents.find_all(connection, named).values():
         if not incident.is_open:
             continue
-        if left := read.parse_each(_remaining_failures(connection, incident, settlement.untrue)):
+        if left := read.parse_each(_remaining_failures(connection, incident, untrue)):
             first_seq, first = left[0]
             latest = incident_order.latest_of_failures(connection, [event for _, event in left])
             incidents.begin_later(connection, incident.id, len(left), first_seq, first, latest)
-            if decision_counts[incident.id] == untrue[incident.id]:
+            if counts[incident.id] == untrue_counts[incident.id]:
                 threads.open_with_next(connection, incident.id, delivery, now)
-        elif incident.failures <= untrue[incident.id]:
-            incidents.retract(connection, incident.id, settlement.because, now)
+        elif incident.failures <= untrue_counts[incident.id]:
+            incidents.retract(connection, incident.id, because, now)
 
 
 def _remaining_failures(connection: Connection, incident: Incident, untrue: Set[int]) -> list[LoggedEvent]:
-    """Its failures but for these, and those that were taken back before."""
+    """Return the incident's failures without the untrue ones and those that were taken back before."""
     decided = {
         decision.event_seq for decision in outbox_decisions.decisions_of_incident(connection, incident.id)
     }
@@ -90,43 +91,39 @@ def _remaining_failures(connection: Connection, incident: Incident, untrue: Set[
 
 
 OF_A_DELIVERY = "delivery:"
-"""How the ids of these events begin (monitor/events/from_watches.py)."""
-TOLD_OF = (State.DEAD, State.PARKED)
+"""The beginning of these events' ids (monitor/events/from_watches.py)."""
+REPORTED = (State.DEAD, State.PARKED)
 
 Committed = Callable[[], None]
-"""To be called once the transaction is committed: who reads the log is woken."""
+"""A function to call once the transaction is committed: it wakes the readers of the log."""
 Log = Callable[[Connection, Sequence[Event]], Committed]
-"""`Ingest.log`, for those who have a transaction of their own."""
+"""`Ingest.log`, for callers with a transaction of their own."""
 
 logger = logging.getLogger(__name__)
 
 
-class DeliveryEvents:
-    """Tells of deliveries in the transaction that settles them: neither is there without the other."""
+def log_trouble(
+    connection: Connection,
+    log: Log | None,
+    delivery: Delivery,
+    outcome: DeliveryOutcome | ToDigest,
+    now: datetime,
+) -> Committed:
+    """Log an event if the delivery was not made. It belongs to the transaction that settles the delivery.
 
-    def __init__(self, log: Log | None) -> None:
-        self._log = log
-
-    def write(
-        self, connection: Connection, delivery: Delivery, outcome: DeliveryOutcome | ToDigest, now: datetime
-    ) -> Committed:
-        """Before the delivery is settled: the log's lock comes before that of any row, as in ingest."""
-        event = self._build_event(delivery, outcome, now)
-        return self._log(connection, [event]) if self._log and event else _nothing
-
-    def _build_event(
-        self, delivery: Delivery, outcome: DeliveryOutcome | ToDigest, now: datetime
-    ) -> Event | None:
-        if isinstance(outcome, ToDigest) or outcome.state not in TOLD_OF:
-            return None
-        if delivery.event_id.startswith(OF_A_DELIVERY):
-            return None
-        try:
-            return _event(delivery, outcome, now)
-        except EventError:
-            # Whatever is wrong with what is told of it, it has to be settled.
-            logger.exception("delivery %d: no event can be made of it", delivery.id)
-            return None
+    It comes before the settlement, because the log's lock comes before that of any row, as in ingest.
+    """
+    if log is None or isinstance(outcome, ToDigest) or outcome.state not in REPORTED:
+        return _nothing
+    if delivery.event_id.startswith(OF_A_DELIVERY):
+        return _nothing
+    try:
+        event = _event(delivery, outcome, now)
+    except EventError:
+        # The delivery has to be settled, whatever is wrong with the event about it.
+        logger.exception("delivery %d: no event can be made of it", delivery.id)
+        return _nothing
+    return log(connection, [event])
 
 
 def _nothing() -> None:

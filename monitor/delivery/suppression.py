@@ -1,6 +1,6 @@
 """The reasons not to send a delivery now: silences, acknowledgments, and the daily mail budget.
 
-`find_objection` and `drop_silenced` find reasons that arose after the decision: a silence, an acknowledgment,
+`suppress` finds reasons that arose after the decision: a silence, an acknowledgment,
 an unsubscription, or a failure that nobody was notified of. Each suppressed delivery ends with its reason.
 
 `DeliveryBudget` limits the mails of an account in 24 hours, and keeps a reserve for urgent mails. The budget
@@ -23,14 +23,14 @@ from monitor.rules.ruleset import Rules
 from monitor.rules.targets import ChannelName
 
 AFTER_ACKNOWLEDGEMENT = (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER)
-"""What is needless once somebody looks after it, or it is over."""
+"""The kinds that are needless once somebody looks after the incident, or it is over."""
 
 NOTHING_TOLD = DeliveryOutcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
 
 
-def find_objection(context: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
-    """Why the recipient is not told at all, or not yet; or None."""
-    return _check_delivery(context, now) or _check_recovery(context, now)
+def suppress(context: DeliveryContext, now: datetime) -> DeliveryContext | DeliveryOutcome:
+    """Return the context without silenced events, or the outcome if nothing is sent, or not yet."""
+    return _check_delivery(context, now) or _check_recovery(context, now) or drop_silenced(context)
 
 
 def _check_delivery(context: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
@@ -51,8 +51,11 @@ def _check_delivery(context: DeliveryContext, now: datetime) -> DeliveryOutcome 
 
 
 def _check_recovery(context: DeliveryContext, now: datetime) -> DeliveryOutcome | None:
-    """A recovery is told to those who were told of the failure, and after it; one that tells of failures
-    itself, which waited to be told, to those too."""
+    """Return the outcome of a recovery that is needless or too early.
+
+    It goes to recipients who were notified of the failure, and after that notification. No such notification
+    is needed if the recovery reports failures itself, which waited in its group.
+    """
     if context.delivery.kind is not NotificationKind.RECOVERED:
         return None
     if context.thread.is_waiting:
@@ -64,7 +67,7 @@ def _check_recovery(context: DeliveryContext, now: datetime) -> DeliveryOutcome 
 
 
 def drop_silenced(context: DeliveryContext) -> DeliveryContext | DeliveryOutcome:
-    """The case without the events that a silence covers by now; an outcome where nothing is left to tell."""
+    """Return the context without the events that a silence covers by now, or the outcome if none is left."""
     reasons = context.silenced
     if not any(reasons):
         return context
@@ -94,13 +97,13 @@ TAKEN = (State.SENT, State.UNCERTAIN)
 
 @dataclass(frozen=True)
 class ToDigest:
-    """It is told in the recipient's digest, due at this moment."""
+    """The outcome of a delivery that moves to the recipient's digest, due at this moment."""
 
     due: datetime
 
 
 class DeliveryBudget:
-    """Of one channel, of one account: mail's."""
+    """The daily budget of one channel and one account, which is mail's."""
 
     def __init__(self, rules: Callable[[], Rules], channel: ChannelName = ChannelName.EMAIL) -> None:
         self._rules = rules
@@ -111,7 +114,7 @@ class DeliveryBudget:
         self._out: set[int] = set()
 
     def has_room(self, delivery: Delivery, now: datetime) -> bool:
-        """Whether there is room, which is now taken until `release`, where that is known without counting."""
+        """Take room and return True, if it is known without counting that there is some."""
         if delivery.channel is not self._channel:
             return True
         limits = self._rules().config.budget
@@ -123,7 +126,7 @@ class DeliveryBudget:
     def check_room(
         self, connection: Connection, delivery: Delivery, now: datetime
     ) -> DeliveryOutcome | ToDigest | None:
-        """What becomes of it instead of being sent; None: there is room, now taken until `release`."""
+        """Return the outcome if there is no room. Otherwise take the room, until `release`."""
         if delivery.channel is not self._channel:
             return None
         limits = self._rules().config.budget
@@ -137,7 +140,7 @@ class DeliveryBudget:
         return None
 
     def release(self, delivery: Delivery, state: State | None) -> None:
-        """What it came to; None: nobody knows, and the next count will tell."""
+        """Free the room of a delivery that is settled. `state` is None if nobody knows what became of it."""
         if delivery.id in self._out:
             self._out.discard(delivery.id)
             self._since += state in TAKEN

@@ -9,27 +9,20 @@ server does not hold up the rest. Every wait is bounded: Airflow's answers, the 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from random import SystemRandom
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.clock import Clock
-from monitor.concurrency import WakeSignal, end, first_of
-from monitor.database.engine import Database
-from monitor.delivery.attempt import DeliveryAttempt, DeliveryServices, HoldEnd, free
+from monitor.concurrency import end, first_of
+from monitor.delivery.attempt import DeliveryAttempt
 from monitor.delivery.channels.base import Channel
-from monitor.delivery.prepare import DeliveryPreparer
-from monitor.delivery.retry import CircuitBreaker, Jitter
-from monitor.delivery.sent_journal import SentJournal
-from monitor.delivery.settle import DeliveryEvents, Log
+from monitor.delivery.retry import CircuitBreaker
+from monitor.delivery.services import DeliveryContexts, DeliveryServices
 from monitor.notifications.outbox import already_sent, queries, queue
 from monitor.notifications.outbox.queue import LeaseLost
 from monitor.notifications.outbox.records import Delivery
-from monitor.observability.metrics import Metrics
-from monitor.observability.tracing import OFF, Traces
 from monitor.rules.targets import ChannelName
 
 LEASE = timedelta(seconds=45)  # how long what was under way in a crash waits to be taken up again
@@ -39,42 +32,39 @@ POLL_SECONDS = 5.0  # other replicas' rows and expired leases wake nobody here
 SHORTEST_WAIT = 0.05  # seconds; a moment that has just come is not waited for in a spin
 STOP_SECONDS = 5.0  # for what is being sent when the monitor stops: cut off, it would be uncertain
 AHEAD = 8  # deliveries that are confirmed and written while others are on the wire
-TOGETHER = 4  # are claimed in one transaction, where so many wait
-TOGETHER_SECONDS = 0.05  # is waited for that; then as many as there is room for
 
 logger = logging.getLogger(__name__)
 
 
 class ChannelWorker:
-    """`run()` is the background task; `work()` is one turn of it."""
+    """The delivery of one channel. `run` is the background task, and `work` is one turn of it."""
 
-    def __init__(self, channel: ChannelName, sender: Channel, services: DeliveryServices) -> None:
-        self.channel = channel
-        self._sender = sender
+    def __init__(self, name: ChannelName, channel: Channel, services: DeliveryServices) -> None:
+        self.name = name
+        self._channel = channel
         self._services = services
-        self._breaker = CircuitBreaker(channel.value, services.jitter)
-        self._attempt = DeliveryAttempt(sender, services, self._breaker)
-        self._most = sender.at_once + AHEAD
+        self._breaker = CircuitBreaker(name.value, services.jitter)
+        self._slots = asyncio.Semaphore(channel.at_once)
+        self._most = channel.at_once + AHEAD
         self._reaped_at: datetime | None = None
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
 
     async def run(self) -> None:
-        """Deliver until cancelled. What is under way then is given STOP_SECONDS to come through."""
-        renewing = asyncio.create_task(self._renew(), name=f"leases of {self.channel.value}")
+        """Deliver until cancelled. The attempts under way then have STOP_SECONDS to end."""
+        renewing = asyncio.create_task(self._renew(), name=f"leases of {self.name.value}")
         try:
             while True:
                 seen = self._services.wake.count
-                taken = await self._take()
-                if taken and self._room < TOGETHER:
-                    await self._some_back()
-                elif not taken:
+                if not self._room:
+                    await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                elif not await self._take():
                     await self._services.wake.wait(seen, await self._pause())
         finally:
             await self._stop()
             await end([renewing])
 
     async def work(self) -> bool:
-        """Take up what a dead monitor left, and deliver what is due; False: nothing was."""
+        """Deliver what is due, and what a dead monitor left. Return False if that is nothing."""
         if not await self._take():
             return False
         await asyncio.gather(*self._under_way)
@@ -84,25 +74,14 @@ class ChannelWorker:
     def _room(self) -> int:
         return self._most - len(self._under_way)
 
-    async def _some_back(self) -> None:
-        """Until there is room for several; or for one, where the others take long."""
-        timeout: float | None = TOGETHER_SECONDS
-        while self._room < TOGETHER:
-            done, _ = await asyncio.wait(
-                self._under_way, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not done and self._room:
-                return
-            timeout = timeout if self._room else None
-
     async def _take(self) -> int:
-        """Claim as many as there is room for, and begin with them; answers how many."""
+        """Claim as many deliveries as there is room for, start their attempts, and return their number."""
         now = self._services.clock()
         if self._free_at(now):
             return 0
         room = self._room
         try:
-            claimed = await self._services.batcher.write(
+            claimed = await self._services.database.write(
                 lambda connection: self._claim(connection, now, room)
             )
         except Exception:
@@ -111,12 +90,23 @@ class ChannelWorker:
             return 0
         if not claimed:
             return 0
-        contexts = asyncio.ensure_future(self._services.preparer.load(claimed, now))
+        contexts = asyncio.ensure_future(self._load(claimed))
         for delivery in claimed:
-            task = asyncio.create_task(self._attempt.run(delivery, contexts), name=f"delivery {delivery.id}")
+            attempt = DeliveryAttempt(
+                delivery, contexts, self._services, self._channel, self._breaker, self._slots
+            )
+            task = asyncio.create_task(attempt.run(), name=f"delivery {delivery.id}")
             self._under_way[task] = delivery
             task.add_done_callback(self._came_back)
         return len(claimed)
+
+    async def _load(self, claimed: Sequence[Delivery]) -> DeliveryContexts:
+        """Read the contexts together. If that fails for one of them, each attempt reads its own."""
+        try:
+            return await self._services.load(claimed)
+        except Exception:
+            logger.exception("%d deliveries could not be read together", len(claimed))
+            return {}
 
     def _claim(self, connection: Connection, now: datetime, most: int) -> list[Delivery]:
         if self._services.held_until(now):  # since the connection was made for this very claim
@@ -126,7 +116,7 @@ class ChannelWorker:
             for lost in queue.reap(connection, now):
                 logger.warning("delivery %d: %s", lost.id, lost.reason)
                 self._services.count(lost, lost.state)
-        claimed = queue.claim_some(connection, now, LEASE, self.channel, most)
+        claimed = queue.claim_some(connection, now, LEASE, self.name, most)
         return already_sent.sift(connection, claimed)
 
     def _came_back(self, task: "asyncio.Task[None]") -> None:
@@ -135,9 +125,7 @@ class ChannelWorker:
     async def _pause(self) -> float:
         now = self._services.clock()
         try:
-            due = await self._services.database.read(
-                lambda connection: queue.next_due(connection, self.channel)
-            )
+            due = await self._services.database.read(lambda connection: queue.next_due(connection, self.name))
         except SQLAlchemyError:
             return POLL_SECONDS
         moments = [moment for moment in (due, self._free_at(now)) if moment]
@@ -145,7 +133,7 @@ class ChannelWorker:
         return min(max(wait, SHORTEST_WAIT), POLL_SECONDS)
 
     def _free_at(self, now: datetime) -> datetime | None:
-        """When anything may be claimed again; None: it may."""
+        """Return when anything may be claimed again, or None if it may."""
         away = self._breaker.current_outage("", now)
         moments = (away.back_at if away else None, self._services.held_until(now))
         return max((moment for moment in moments if moment), default=None)
@@ -158,7 +146,7 @@ class ChannelWorker:
     async def _renew_one(self, delivery: Delivery) -> None:
         until = self._services.clock() + LEASE
         try:
-            await self._services.batcher.write(lambda connection: queue.renew(connection, delivery, until))
+            await self._services.database.write(lambda connection: queue.renew(connection, delivery, until))
         except (LeaseLost, SQLAlchemyError) as error:
             if delivery in self._under_way.values():
                 logger.warning("the lease of delivery %d is not renewed: %s", delivery.id, error)
@@ -167,90 +155,53 @@ class ChannelWorker:
             self._services.metrics.work_failures.labels("leases").inc()
 
     async def _stop(self) -> None:
-        errands = list(self._under_way)
-        if errands:
-            await asyncio.wait(errands, timeout=STOP_SECONDS)
-        await end(errands)
-        await self._sender.close()
+        attempts = list(self._under_way)
+        if attempts:
+            await asyncio.wait(attempts, timeout=STOP_SECONDS)
+        await end(attempts)
+        await self._channel.close()
 
 
 COUNT_SECONDS = 15.0  # the gauge of what waits: counting a million rows at each delivery would be the work
 
-_random = SystemRandom().random
-
 
 class DeliveryWorker:
-    """`run()` is the background task; `work()` is one turn of it."""
+    """The delivery of all channels. `run` is the background task, and `work` is one turn of it."""
 
-    def __init__(
-        self,
-        database: Database,
-        preparer: DeliveryPreparer,
-        senders: Mapping[ChannelName, Channel],
-        wake: WakeSignal,
-        metrics: Metrics,
-        clock: Clock,
-        host: str,
-        log: Log | None = None,
-        jitter: Jitter = _random,
-        journal: SentJournal | None = None,
-        traces: Traces = OFF,
-        held_until: HoldEnd = free,
-    ) -> None:
-        """`host`: the right side of a digest's Message-ID. `log`: `Ingest.log`, for events of deliveries.
-        `journal`: keeps what was sent for a database that is restored from a backup. `held_until`: until when
-        all of it waits."""
-        self._database = database
-        self._metrics = metrics
-        self._clock = clock
-        self._journal = journal
-        services = DeliveryServices(
-            database=database,
-            preparer=preparer,
-            wake=wake,
-            metrics=metrics,
-            clock=clock,
-            delivery_events=DeliveryEvents(log),
-            host=host,
-            jitter=jitter,
-            journal=journal,
-            traces=traces,
-            held_until=held_until,
-        )
-        self._lines = {
-            channel: ChannelWorker(channel, sender, services) for channel, sender in senders.items()
-        }
+    def __init__(self, services: DeliveryServices, channels: Mapping[ChannelName, Channel]) -> None:
+        self._services = services
+        self._workers = [ChannelWorker(name, channel, services) for name, channel in channels.items()]
 
     async def run(self) -> None:
         """Deliver until cancelled."""
         try:
-            await first_of(*(line.run() for line in self._lines.values()), self._count())
+            await first_of(*(worker.run() for worker in self._workers), self._count())
         finally:
             await self._flush()
 
     async def work(self) -> bool:
-        """Deliver what is due; False: nothing was."""
-        worked = [await line.work() for line in self._lines.values()]
+        """Deliver what is due. Return False if nothing is."""
+        worked = [await worker.work() for worker in self._workers]
         await self._flush()
         await self.count()
         return any(worked)
 
     async def _flush(self) -> None:
-        if self._journal is not None:
-            await self._journal.flush()
+        if self._services.journal is not None:
+            await self._services.journal.flush()
 
     async def count(self) -> None:
-        now = self._clock()
-        found, trouble = await self._database.read(
+        now, metrics = self._services.clock(), self._services.metrics
+        found, trouble = await self._services.database.read(
             lambda connection: (queries.load_stats(connection, now), queries.find_outage(connection))
         )
-        self._metrics.mail_failing.set((now - trouble.since).total_seconds() if trouble else 0)
-        self._metrics.deliveries_waiting.set(found.waiting)
+        metrics.mail_failing.set((now - trouble.since).total_seconds() if trouble else 0)
+        metrics.deliveries_waiting.set(found.waiting)
         for state, number in found.by_state.items():
-            self._metrics.outbox.labels(state.value).set(number)
-        for channel in self._lines:
-            waits = (now - found.oldest.get(channel, now)).total_seconds()
-            self._metrics.delivery_oldest.labels(channel.value).set(waits)
+            metrics.outbox.labels(state.value).set(number)
+        for worker in self._workers:
+            waits = (now - found.oldest.get(worker.name, now)).total_seconds()
+            metrics.delivery_oldest.labels(worker.name.value).set(waits)
 
     async def _count(self) -> None:
         while True:
@@ -260,5 +211,5 @@ class DeliveryWorker:
                 logger.warning("what waits in the outbox could not be counted: %s", error)
             except Exception:  # a defect, at what is only shown: deliveries go on
                 logger.exception("what waits in the outbox could not be counted")
-                self._metrics.work_failures.labels("outbox counts").inc()
+                self._services.metrics.work_failures.labels("outbox counts").inc()
             await asyncio.sleep(COUNT_SECONDS)

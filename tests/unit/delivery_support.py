@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 
 from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
-from monitor.delivery.attempt import HoldEnd, free
 from monitor.delivery.channels.base import Channel
 from monitor.delivery.channels.errors import Mailer
 from monitor.delivery.channels.mailbox import Mailbox
@@ -21,8 +20,8 @@ from monitor.delivery.channels.smtp import MailChannel
 from monitor.delivery.confirm import AirflowReader
 from monitor.delivery.messages.links import Links
 from monitor.delivery.messages.renderer import Renderer, choose
-from monitor.delivery.prepare import DeliveryPreparer
 from monitor.delivery.sent_journal import SentJournal
+from monitor.delivery.services import DeliveryServices, HoldEnd, free
 from monitor.delivery.settle import Log
 from monitor.delivery.suppression import DeliveryBudget
 from monitor.delivery.worker import DeliveryWorker
@@ -119,17 +118,26 @@ class Office:
         renderer = Renderer("windsock@example.com", "http://monitor", {"local": "http://airflow"}, clock)
         links = Links("http://monitor", ["a key"], clock)
         budget = DeliveryBudget(lambda: self.town.rules) if is_counted else None
-        desk = DeliveryPreparer(
-            database, apis, renderer, links, lambda: self.town.rules, budget, GRACE, telling
-        )
-        mail = {ChannelName.EMAIL: MailChannel(mailer)} if mailer else {}
-        self.deliverer = DeliveryWorker(
-            *(database, desk, {**mail, **(senders or {})}, self.wake, self.metrics, clock, "example.com"),
+        services = DeliveryServices(
+            database=database,
+            apis=apis,
+            renderer=renderer,
+            links=links,
+            rules=lambda: self.town.rules,
+            wake=self.wake,
+            metrics=self.metrics,
+            clock=clock,
+            host="example.com",
+            confirm_grace=GRACE,
+            budget=budget,
+            window=telling,
             log=log or self._log,
             jitter=lambda: 0.999,
             journal=journal,
             held_until=held_until,
         )
+        mail = {ChannelName.EMAIL: MailChannel(mailer)} if mailer else {}
+        self.deliverer = DeliveryWorker(services, {**mail, **(senders or {})})
 
     def _log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
         return lambda: self.news.extend(events)

@@ -24,7 +24,6 @@ from starlette.exceptions import HTTPException
 
 from monitor.delivery.channels.mailbox import Mailbox, Summary, header, parse_filed_id
 from monitor.delivery.context import DeliveryContext, load_contexts
-from monitor.delivery.messages.content import NotificationContent
 from monitor.delivery.messages.enrich import build_message_context
 from monitor.delivery.messages.facts import from_log
 from monitor.delivery.messages.mime import Envelope
@@ -312,14 +311,6 @@ async def _render_preview(
 ) -> RenderedMessage:
     """Render the message without sending it. Raises ValueError."""
     delivery = context.delivery
-    content = NotificationContent(
-        delivery=delivery,
-        notification=context.notification,
-        events=context.events,
-        incident=context.incident,
-        earlier=context.earlier,
-        openings=context.openings,
-    )
     envelope = Envelope(
         message_id=delivery.message_id,
         recipient=delivery.recipient,
@@ -328,7 +319,7 @@ async def _render_preview(
         references=context.thread.references,
         subject=context.thread.subject,
     )
-    message_context = await build_message_context(services.database, None, content, allowed_dags=allowed_dags)
+    message_context = await build_message_context(services.database, None, context, allowed_dags=allowed_dags)
     return await services.database.run(
         partial(services.renderer.render, delivery.template, message_context, envelope)
     )

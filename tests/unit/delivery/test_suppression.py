@@ -12,7 +12,7 @@ from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.delivery.channels.errors import TryLater
 from monitor.delivery.channels.mailbox import Mailbox
-from monitor.delivery.settle import Settlement, settle_delivery
+from monitor.delivery.settle import settle_delivery
 from monitor.errors import AirflowUnreachable
 from monitor.notifications import incidents, silences
 from monitor.notifications.incidents import Incident
@@ -287,9 +287,9 @@ def test_an_incident_that_a_failure_joins_at_the_last_moment_stays_open(
     claimed = office.town.write(lambda connection: queue.claim(connection, clock(), GRACE))
     office.tell(run_event("failed", run_id="2", start=30))
     outcome = DeliveryOutcome(State.SUPERSEDED, "superseded: Airflow says success")
-    closing = Settlement(outcome, frozenset({claimed.event_seq}), outcome.reason)
+    untrue = frozenset({claimed.event_seq})
     office.town.write(
-        lambda connection: settle_delivery(connection, claimed, closing, clock(), "example.com")
+        lambda connection: settle_delivery(connection, claimed, outcome, untrue, clock(), "example.com")
     )
     assert incident(office).is_open
     office.deliver()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.database.engine import Database
-from monitor.delivery.settle import Settlement, settle_delivery
+from monitor.delivery.settle import settle_delivery
 from monitor.notifications import incident_transitions
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import queue
@@ -235,8 +235,8 @@ def test_a_failure_that_was_none_counts_no_longer(database: Database, clock: Fak
         delivery = queue.claim(connection, clock(), timedelta(minutes=1), ChannelName.EMAIL)
         assert delivery is not None
         untrue = frozenset({incident.opened_seq})
-        closing = Settlement(DeliveryOutcome(State.SUPERSEDED, "untrue"), untrue, "untrue")
-        settle_delivery(connection, delivery, closing, clock(), "example.com")
+        outcome = DeliveryOutcome(State.SUPERSEDED, "untrue")
+        settle_delivery(connection, delivery, outcome, untrue, clock(), "example.com")
 
     here.write(take_back)
     left = here.incidents()[0]
