@@ -55,8 +55,7 @@ from monitor.notifications.outbox.records import DeliveryOutcome, State
 
 
 class AirflowReader(Protocol):
-    """Each method raises AirflowError; AirflowNotFound where Airflow itself says that it does not
-    know the run."""
+    """Airflow's REST API. Each method raises AirflowError, or AirflowNotFound for an unknown run."""
 
     async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]: ...
 
@@ -94,12 +93,12 @@ class Confirmation(Enum):
 
 @dataclass(frozen=True)
 class ConfirmationResult:
-    """Airflow's word on a report, with the reason where it is not simply so."""
+    """Airflow's answer about a report, with the reason unless the report is confirmed."""
 
     confirmation: Confirmation
     why: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
-    """When Airflow says that the state changed; None if it was not asked, or does not say."""
+    """The moment of the change by Airflow. None if Airflow was not asked, or does not say."""
     dated: "DatedReport | None" = field(default=None, compare=False)
     """The report with Airflow's dates; None if it was not asked, or does not confirm it."""
 
@@ -120,7 +119,7 @@ IS_TEST = ConfirmationResult(
 
 
 async def ask(airflow: AirflowReader | None, event: Event) -> ConfirmationResult:
-    """What Airflow says of an event. Where there is no Airflow to ask, the report stands."""
+    """Ask Airflow about an event. The report stands if there is no Airflow to ask."""
     data = event.data
     if airflow is None or not isinstance(data, (DagRunData, TaskInstanceData)):
         return CONFIRMED
@@ -145,7 +144,7 @@ async def ask(airflow: AirflowReader | None, event: Event) -> ConfirmationResult
 
 
 async def ask_all(apis: Mapping[str, AirflowReader], events: Sequence[Event]) -> list[ConfirmationResult]:
-    """What each event's Airflow says of it."""
+    """Ask each event's Airflow about it."""
     if not any(apis.get(event.deployment) for event in events):  # then no clock is needed for the answers
         return [CONFIRMED for _ in events]
     slots = asyncio.Semaphore(ASKED_AT_ONCE)
@@ -165,7 +164,7 @@ async def ask_all(apis: Mapping[str, AirflowReader], events: Sequence[Event]) ->
 
 
 def _compare_run(run: Row, reported: DagRunData) -> ConfirmationResult:
-    """Raises ValueError where the answer is not a run."""
+    """Compare a report with Airflow's run. Raise ValueError if the answer is not a run."""
     if reported.state == DELETED:
         return ConfirmationResult(
             Confirmation.CONTRADICTED, f"Airflow has the run; it says {run.get('state')}"
@@ -184,8 +183,8 @@ def _compare_run(run: Row, reported: DagRunData) -> ConfirmationResult:
 
 
 REPORT_LAG = timedelta(minutes=1)
-"""How far a hook's start and end may be from Airflow's: other listeners may have kept it from being called,
-and a task's process takes a start of its own. What is nearer counts as the same moment."""
+"""The difference within which a hook's start or end is the same moment as Airflow's. Other listeners may have
+kept the hook from being called, and a task's process takes a start of its own."""
 
 
 def _date_run(event: Event, reported: DagRunData, run: Row) -> DatedReport:
@@ -228,12 +227,15 @@ def _same_or(moment: datetime, reported: datetime) -> datetime:
 
 
 def _moment(row: Row, name: str, unknown: datetime | None) -> datetime | None:
-    """A date of a row; `unknown` where this Airflow does not say it. Raises ValueError."""
+    """Return a date of a row, or `unknown` if this Airflow does not give it. Raise ValueError."""
     return MOMENT.validate_python(row[name]) if name in row else unknown
 
 
 async def _compare_task(airflow: AirflowReader, reported: TaskInstanceData) -> tuple[ConfirmationResult, Row]:
-    """Answers the row as well, empty where Airflow has none. Raises ValueError if its date is none."""
+    """Compare a report with Airflow's tries. Return the row as well, empty if there is none.
+
+    Raise ValueError for a date that is none.
+    """
     for states in ((reported.state,), ()):  # in most cases the first, short list has it
         rows = await airflow.task_instances(reported.dag_id, reported.run_id, states)
         for row in filter(_is_of(reported), rows):
@@ -290,8 +292,10 @@ OUT_OF_ORDER = ConfirmationResult(
 
 
 def check_order(answer: ConfirmationResult, incident: Incident) -> ConfirmationResult:
-    """The answer to a report that closed an incident: one that is true closes it only if Airflow's dates, not
-    its sender's, say that it came after the failures."""
+    """Return the answer about a report that closed an incident.
+
+    A true report closes it only if Airflow's dates, not its sender's, say that it came after the failures.
+    """
     dated = answer.dated
     if dated is None or incident_transitions.is_ended_by(incident, dated.event, dated.order):
         return answer
@@ -304,19 +308,20 @@ SHOWN = 3  # reasons that are told, of many
 
 @dataclass(frozen=True)
 class ConfirmedEvents:
-    """What may be told, by its place among the reports that were asked about."""
+    """The events that may be reported, by their place among those that were asked about."""
 
     confirmed: tuple[int, ...]
     unconfirmed: str | None = None
-    """Why it must be marked as unconfirmed."""
+    """The reason to mark the notification as unconfirmed."""
 
 
 def combine_answers(
     answers: Sequence[ConfirmationResult], since: datetime, now: datetime, grace: timedelta
 ) -> ConfirmedEvents | DeliveryOutcome:
-    """Return the events to send now, or the outcome: to wait, or superseded if Airflow contradicts them all.
+    """Return the events to send now, or the outcome: to wait, or superseded if Airflow denies them all.
 
-    `since`: when the delivery was due. `grace`: how long it waits for an Airflow that cannot be asked.
+    - `since`: the moment at which the delivery was due.
+    - `grace`: the wait for an Airflow that cannot be asked.
     """
     age = now - since
     so, not_yet, silent = (
@@ -357,7 +362,7 @@ logger = logging.getLogger(__name__)
 
 
 class Recoveries:
-    """`run()` is the background task; `look()` is one turn of it. `apis` may lack some deployments."""
+    """The confirmation of recoveries. `run` is the background task, and `look` is one turn of it."""
 
     def __init__(
         self,

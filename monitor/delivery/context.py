@@ -50,7 +50,7 @@ class DeliveryContext(NotificationContent):
     is_asked: bool = False
     """True if the deployment's Airflow can be asked, so that a reported end is confirmed (confirm.py)."""
     content_data: ContentData | None = None
-    """What the projections have about these events, if that was read with them."""
+    """The projections' rows about these events, if they were read with them."""
 
 
 def load_contexts(

@@ -39,12 +39,12 @@ from monitor.notifications.outbox.records import State
 from monitor.observability.metrics import Metrics
 
 BEFORE = timedelta(hours=1)
-"""How much of the journals is read from before the database's last moment: clocks differ, and to know it
+"""The part of the journals before the database's last moment that is read too. Clocks differ, and to know it
 twice is no harm."""
 
 
 def find_journal_start(connection: Connection) -> datetime | None:
-    """From when on the journals have to be read; None: all of them."""
+    """Return from when on the journals have to be read, or None to read all of them."""
     last = read.last_received(connection)
     oldest_due = already_sent.earliest_waiting(connection)
     moments = [moment for moment in (last, oldest_due) if moment]
@@ -52,7 +52,7 @@ def find_journal_start(connection: Connection) -> datetime | None:
 
 
 def record_lost_sends(connection: Connection, records: Sequence[SentRecord]) -> int:
-    """Have the ledger know what the journals alone do; answers how many mails that are."""
+    """Store what only the journals know in the ledger. Return the number of mails."""
     lost = already_sent.find_unrecorded(
         connection, {record.handed.message_id: record.handed.at for record in records}
     )
@@ -62,7 +62,7 @@ def record_lost_sends(connection: Connection, records: Sequence[SentRecord]) -> 
 
 
 def by_key(records: Sequence[SentRecord]) -> dict[str, PriorDelivery]:
-    """The last word on each; one that is sure goes before one that is not."""
+    """Return the last entry of each key. A certain one goes before an uncertain one."""
     found: dict[str, PriorDelivery] = {}
     for record in sorted(records, key=lambda record: (record.is_sent, record.handed.at)):
         state = State.SENT if record.is_sent else State.UNCERTAIN
@@ -78,14 +78,16 @@ class LogPosition:
     """The event there; None: only its number was read."""
 
     def later(self, other: "LogPosition | None") -> "LogPosition":
-        """The later of the two; of two logs the one that was seen last, this one."""
+        """Return the later place. Of two logs, the one that was seen last, this one, is later."""
         if other is None or other.place.epoch != self.place.epoch:
             return self
         return max(self, other, key=lambda position: (position.place.seq, position.line is not None))
 
     def is_denied(self, connection: Connection) -> bool:
-        """Whether the log is without it. Where it is there, so is all that was committed before: a standby
-        replays in that order."""
+        """Return True if the log lacks the place.
+
+        If the log has it, it has all that was committed before, because a standby replays in that order.
+        """
         state = cursor.state(connection)
         if state.epoch != self.place.epoch or self.place.seq <= state.pruned_seq:
             return False  # somebody has begun anew already; it was forgotten
@@ -96,7 +98,7 @@ class LogPosition:
 
 
 UNDER_WAY = timedelta(seconds=5)
-"""What was under way on the old server has failed at the new one by then, or the mail server has it."""
+"""After this time an attempt of the old server has failed at the new one, or its mail is at the mail server."""
 HOLD = timedelta(seconds=15)
 """Mails wait so long after a change of servers. Replicas find the new one up to 6 s one after the other
 (docs/postgresql.md), and each compares its journal UNDER_WAY after that."""
@@ -136,14 +138,16 @@ class FailoverGuard:
         self._last_position = LogPosition(place, line).later(self._last_position)
 
     def wrote(self, after: Cursor, logged: Sequence[tuple[int, Event]]) -> None:
-        """What was committed behind a place."""
+        """Note that something was committed behind a place."""
         if logged:
             seq, event = logged[-1]
             self.saw(Cursor(after.epoch, seq), append.line_of(seq, event))
 
     def hold_end(self, now: datetime) -> datetime | None:
-        """Until when nothing may be delivered, and Airflow not be compared: what is logged anew has to meet
-        what the journals know. None: all of it may go on."""
+        """Return until when nothing may be delivered nor compared with Airflow, or None if both may go on.
+
+        Whatever is logged anew has to meet what the journals know.
+        """
         if self._compare_at is not None:
             return max(self._hold_ends, now + timedelta(seconds=LOOK_SECONDS))
         return self._hold_ends if now < self._hold_ends else None
@@ -221,7 +225,7 @@ class FailoverGuard:
 def _begin_epoch_if_lost(
     connection: Connection, position: LogPosition, on_new_epoch: Callable[[Connection], object]
 ) -> str | None:
-    """The log's new epoch, where it is without what was seen of it."""
+    """Begin a new epoch of the log, and return it, if the log lacks what was seen of it."""
     append.lock(connection)
     if not position.is_denied(connection):
         return None

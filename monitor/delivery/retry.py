@@ -118,7 +118,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outage:
-    """One that takes nothing."""
+    """A server or recipient that takes nothing."""
 
     since: datetime
     error: str
@@ -128,7 +128,10 @@ class Outage:
 
 
 class CircuitBreaker:
-    """By whom: `""` where everything goes through one server, else the recipient."""
+    """The pauses of a channel's servers.
+
+    The name of a server is `""` if everything goes through one, else the recipient.
+    """
 
     def __init__(self, channel: str, jitter: Jitter) -> None:
         self._channel = channel
@@ -136,12 +139,12 @@ class CircuitBreaker:
         self._troubles: dict[str, Outage] = {}
 
     def current_outage(self, whom: str, now: datetime) -> Outage | None:
-        """The trouble for which it is left alone now."""
+        """Return the outage for which the server is left alone now."""
         found = self._troubles.get(whom)
         return found if found and now < found.back_at else None
 
     def record_result(self, whom: str, error: SendError | None, now: datetime) -> None:
-        """What came of asking; the pause grows with each time that it is found away."""
+        """Note the result of an attempt. The pause grows each time that the server is away."""
         if not isinstance(error, Unavailable):
             self._troubles.pop(whom, None)
             return

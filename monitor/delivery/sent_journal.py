@@ -26,7 +26,7 @@ from monitor.clock import Clock
 
 
 def sync(path: Path) -> None:
-    """Wait until a file is on the disk; of a folder, which names it holds. Raises OSError."""
+    """Wait until a file, or the names in a folder, are on the disk. Raise OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -51,7 +51,7 @@ class JournalEntry:
     what: What
     message_id: str
     keys: tuple[str, ...] = ()
-    """What it tells of; these two in the first line alone."""
+    """The keys of what the mail reports. They and the subject stand in the first line alone."""
     subject: str | None = None
 
     def to_json_line(self) -> bytes:
@@ -62,15 +62,17 @@ class JournalEntry:
 
     @classmethod
     def read(cls, text: str) -> "JournalEntry":
-        """Raises ValueError, KeyError, TypeError where it is none."""
+        """Return the entry of a line. Raise ValueError, KeyError or TypeError for anything else."""
         record = json.loads(text)
         keys, subject = tuple(record.get("keys", ())), record.get("subject")
         return cls(datetime.fromisoformat(record["at"]), record["what"], record["message_id"], keys, subject)
 
 
 class SentJournal:
-    """Written by one process, into a file a day; what is older than `kept` is deleted. Lines that are written
-    at once share an fsync."""
+    """The journal of one process, a file a day. Files older than `kept` are deleted.
+
+    Lines that are written at the same time share an fsync.
+    """
 
     def __init__(self, folder: Path, clock: Clock, keep_for: timedelta) -> None:
         self._folder = folder
@@ -121,7 +123,7 @@ class SentJournal:
             raise
 
     async def _company(self) -> None:
-        """Whoever is just about to ask comes along; lines that nobody waits for go with the next."""
+        """Wait a moment, so that others join. Lines that nobody waits for go with the next."""
         self._is_waited_for = asyncio.Event()
         if not self._is_flushed and not any(done for _, done in self._waiting):
             with contextlib.suppress(asyncio.TimeoutError):
@@ -182,15 +184,18 @@ def _end(
 
 @dataclass(frozen=True)
 class SentRecord:
-    """What became of one mail, as far as its journal knows."""
+    """The fate of one mail, as far as its journal knows."""
 
     handed: JournalEntry
     is_sent: bool
 
 
 def read(folders: Sequence[Path], since: datetime | None = None) -> list[SentRecord]:
-    """What was told, or may have been, by the journals in these folders; a mail that was not taken is left
-    out. A line that was cut off by a crash is passed over: its mail was not handed over yet."""
+    """Return the mails that were sent, or may have been, by the journals in these folders.
+
+    A mail that was not taken is left out. So is a line that a crash cut off, because its mail was not handed
+    over yet.
+    """
     found: dict[str, list[JournalEntry]] = defaultdict(list)
     for line in sorted(_read_entries(folders, since), key=lambda line: line.at):
         found[line.message_id].append(line)
@@ -198,8 +203,11 @@ def read(folders: Sequence[Path], since: datetime | None = None) -> list[SentRec
 
 
 def _build_record(lines: Sequence[JournalEntry]) -> SentRecord | None:
-    """By all lines of one mail, in their order. Several may have tried to hand it over, side by side where a
-    lease ran out: that one of them did not does not say that none did."""
+    """Return the record of one mail by all its lines, in their order.
+
+    Several attempts may have handed it over at the same time, after a lease ran out. That one of them did not
+    does not say that none did.
+    """
     handed, open_ends = None, 0
     for line in lines:
         if line.what == HANDED:

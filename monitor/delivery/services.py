@@ -67,7 +67,7 @@ class DeliveryServices:
     traces: Traces = OFF
     held_until: HoldEnd = free
     origins: dict[str, datetime] = field(init=False, default_factory=dict)
-    """Since when each deployment is known."""
+    """The moment since which each deployment is known."""
 
     def count(self, delivery: Delivery, state: State) -> None:
         outcome = "retry" if state is State.PENDING else state.value

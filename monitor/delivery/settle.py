@@ -40,7 +40,7 @@ def settle_delivery(
     now: datetime,
     host: str,
 ) -> DeliveryOutcome:
-    """Store the outcome and return it as it is stored. Raise LeaseLost: the transaction must be undone then.
+    """Store the outcome and return it as it is stored. Raise LeaseLost, which undoes the transaction.
 
     - `untrue`: the failures (seqs) in the delivery that were none.
     - `host`: the right side of a digest's Message-ID.

@@ -34,7 +34,7 @@ BAD = frozenset({"opened", "failure", "follow_up", "reminder", "flapping"})
 
 
 def check_apprise_url(url: str) -> str | None:
-    """Why an Apprise URL cannot be used, or None. The URL is not repeated: it holds secrets."""
+    """Return why an Apprise URL cannot be used, or None. The reason leaves out the URL: it is secret."""
     plugin, text = _call_and_capture(_plugin, url)
     if plugin is not None:
         return None
@@ -58,7 +58,7 @@ class AppriseChannel:
         """There is nothing to reach before there is something to say."""
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
-        """Raises TryLater where Apprise says no: it does not say whether for good."""
+        """Send a message. Raise TryLater if Apprise refuses, because it does not say whether for good."""
         target = message.recipient
         if self._hanging[target] >= MAX_HANGING:
             raise TryLater(f"{MAX_HANGING} calls of Apprise for {target} have not come back")
@@ -84,7 +84,7 @@ class AppriseChannel:
 
 
 def _notify(url: str, message: OutgoingMessage) -> str | None:
-    """Blocking. Answers why it was not taken, or None. Raises Refused where the URL is none any more."""
+    """Send, blocking. Return why the message was not taken, or None. Raise Refused for an invalid URL."""
     apprise = _library()
     plugin = _plugin(url)
     if plugin is None:

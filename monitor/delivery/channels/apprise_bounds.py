@@ -27,9 +27,9 @@ ANSWER_SECONDS = 10.0  # for the whole answer, its head too; plugins wait 4 s fo
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads the first MAX_ANSWER bytes of a body. The status says whether a message was taken.
+    """An adapter that reads the first MAX_ANSWER bytes of a body, because the status says enough.
 
-    No redirect is followed: where a receiver points to may be an address that only the monitor reaches.
+    It follows no redirect: the target may be an address that only the monitor reaches.
     """
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -67,7 +67,7 @@ class BoundedResponse(HTTPResponse):
 
 
 class _Received(io.RawIOBase):
-    """What comes from a socket, up to a number of bytes and a moment."""
+    """A reader of a socket, up to a number of bytes and a moment."""
 
     def __init__(self, sock: socket.socket, now: Callable[[], float]) -> None:
         self._now = now

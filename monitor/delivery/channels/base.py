@@ -15,14 +15,14 @@ from monitor.rules.targets import ResolvedTarget
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """One delivery, ready to go."""
+    """A delivery, ready to go."""
 
     message_id: str
     """The same at each attempt."""
     recipient: str
-    """As the ledger has it: an address, or a target's name."""
+    """The address, or a target's name, as in the ledger."""
     resolved: ResolvedTarget
-    """What that stands for now."""
+    """The target that the recipient stands for now."""
     rendered: RenderedMessage
     """For people."""
     kind: str
@@ -38,18 +38,17 @@ class Channel(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many messages it can be given at the same time."""
+        """The number of messages that the channel sends at the same time."""
 
     @property
     def is_one_server(self) -> bool:
-        """Whether all that it sends passes through one server: what that refuses as a whole, it refuses to
-        everybody. Otherwise Unavailable is about the recipient."""
+        """True if one server takes all messages, so that Unavailable concerns every recipient."""
 
     async def open(self) -> None:
-        """Make sure, where that can be done beforehand, that the message can be given. Raises Unavailable."""
+        """Make sure that a message can be sent, as far as that is known before. Raise Unavailable."""
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
-        """Returns once it has been taken; raises SendError, in whose text no secret is."""
+        """Send, and return once the message is taken. Raise SendError, whose text holds no secret."""
 
     async def close(self) -> None:
         """Let go of what is held open."""

@@ -39,14 +39,14 @@ from monitor.plain_text import line
 
 
 class SendError(WindsockError):
-    """The mail was not taken, or nobody can say; the text is the server's own words."""
+    """An error of a mail that was not taken, or perhaps taken. Its text is the server's."""
 
 
 class TryLater(SendError):
     """Temporary: this mail, to these people, may be taken later."""
 
     not_before: timedelta | None = None
-    """How long the other side asks to be left alone, where it says so."""
+    """The time for which the other side asks to be left alone, if it does."""
 
 
 class Unavailable(TryLater):
@@ -56,8 +56,10 @@ class Unavailable(TryLater):
 
 
 class Misconfigured(TryLater):
-    """The server refuses the sender or its host, or does not relay to this recipient. People mend that, here
-    or at the server, so the mail waits."""
+    """The server refuses the sender or its host, or does not relay to this recipient.
+
+    People mend that, here or at the server, so the mail waits.
+    """
 
 
 class SendRefused(SendError):
@@ -79,7 +81,7 @@ class SendReceipt:
     answer: str
     accepted: tuple[str, ...]
     refused: Mapping[str, SendError] = field(default_factory=dict)
-    """Who was refused while others were accepted, each with TryLater, OverLimit or SendRefused."""
+    """The refused recipients, each with TryLater, OverLimit or SendRefused."""
 
 
 class Mailer(Protocol):
@@ -87,13 +89,13 @@ class Mailer(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many mails it can be given at the same time."""
+        """The number of mails that the mailer sends at the same time."""
 
     async def open(self) -> None:
         """Make sure that a server is there and lets us in, before it has the mail. Raises Unavailable."""
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
-        """Hand a mail over. Returns once it has been taken; raises SendError."""
+        """Send a mail, and return once it is taken. Raise SendError."""
 
     async def close(self) -> None:
         """Let go of what is held open."""
@@ -140,7 +142,7 @@ _SPACES = re.compile(r"\s+")
 
 
 class SmtpStage(Enum):
-    """What a reply answers. Before MAIL, every refusal is of the session (SmtpMailer)."""
+    """The command that a reply answers. Before MAIL, a refusal concerns the session (SmtpMailer)."""
 
     SENDER = "sender"
     """MAIL: the sender is the same for every mail."""
@@ -170,7 +172,7 @@ def error_of(code: int, message: str, stage: SmtpStage) -> SendError:
 
 
 def _remedy(message: str) -> str | None:
-    """Return what mends a refusal of the host, the relaying or the sender; None if it is about the mail."""
+    """Return the remedy for a refused host, relay or sender, or None if the mail itself is refused."""
     for pattern, remedy in _REMEDIES:
         if pattern.search(message):
             return remedy
@@ -183,12 +185,12 @@ def format_reply(code: int, message: str) -> str:
 
 
 def plain(text: str) -> str:
-    """One bounded line without control signs: a server's words go to logs, pages and terminals."""
+    """Return a bounded line without control signs: a server's words go to logs, pages and terminals."""
     return _SPACES.sub(" ", line(text[:READ])).strip()[:SHOWN]
 
 
 def worst(errors: Sequence[SendError]) -> SendError:
-    """One error for several recipients of whom none was accepted: what may still pass decides."""
+    """Return the error of several recipients, none of whom was accepted. What may still pass decides."""
     text = plain("; ".join(dict.fromkeys(str(error) for error in errors)))
     for kind in (Unavailable, OverLimit, Misconfigured, TryLater):
         if any(isinstance(error, kind) for error in errors):
@@ -228,7 +230,7 @@ def redact_secrets(text: str, username: str, secrets: Iterable[str]) -> str:
 
 
 def _credential_forms(username: str, secret: str) -> tuple[str, ...]:
-    """As LOGIN, PLAIN and XOAUTH2 say it, before base64."""
+    """Return the credentials as LOGIN, PLAIN and XOAUTH2 write them, before base64."""
     plain_ones = (f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}")
     return (secret, *plain_ones, f"user={username}\1auth=Bearer {secret}\1\1")
 

@@ -34,13 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 def parse_filed_id(answer: str) -> str | None:
-    """The id of the mail that an attempt's answer says was filed, or None where it says something else."""
+    """Return the id of the mail that an attempt's answer says was filed, or None."""
     return answer.removeprefix(FILED) if answer.startswith(FILED) else None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One line of the mailbox's list; texts are as the headers give them, decoded, not yet escaped."""
+    """A line of the mailbox's list. Texts are decoded from the headers and not yet escaped."""
 
     id: str
     subject: str
@@ -71,7 +71,7 @@ class Mailbox:
         """There is nobody to reach."""
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
-        """File a mail. Raises TryLater where the disk does not take it."""
+        """File a mail. Raise TryLater if the disk does not take it."""
         content = message.as_bytes(policy=policy.SMTP)
         try:
             mail_id = await asyncio.to_thread(self.file, content, recipients)
@@ -83,7 +83,7 @@ class Mailbox:
         """Nothing is held open."""
 
     def file(self, content: bytes, recipients: Sequence[str], sender: str | None = None) -> str:
-        """Write one mail, with its envelope in headers above it; answers its id. Blocking; raises OSError."""
+        """Write one mail, its envelope in headers above it, and return its id. Blocking. Raise OSError."""
         for folder in (self._new.parent, self._new, self._tmp):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         mail_id = f"{int(self._clock().timestamp() * 1_000_000):020d}-{secrets.token_hex(6)}"
@@ -94,17 +94,17 @@ class Mailbox:
         return mail_id
 
     def mails(self, limit: int, before: str | None = None) -> list[Summary]:
-        """The latest mails, newest first; `before` is the last id of the page before. Blocking."""
+        """Return the latest mails, newest first. `before` is the last id of the page before. Blocking."""
         ids = [mail_id for mail_id in reversed(self._ids()) if before is None or mail_id < before]
         found = (self._summary(mail_id) for mail_id in ids[:limit])
         return [summary for summary in found if summary]
 
     def summaries(self, ids: Iterable[str]) -> list[Summary]:
-        """These mails, as far as they are kept. Blocking."""
+        """Return the mails of these ids, as far as they are kept. Blocking."""
         return [summary for mail_id in ids if self._path(mail_id) and (summary := self._summary(mail_id))]
 
     def get(self, mail_id: str) -> EmailMessage | None:
-        """One mail, or None where there is none of this id. Blocking."""
+        """Return one mail, or None if there is none of this id. Blocking."""
         path = self._path(mail_id)
         try:
             return None if path is None else message_from_bytes(path.read_bytes(), policy=policy.default)
@@ -112,7 +112,7 @@ class Mailbox:
             return None
 
     def _path(self, mail_id: str) -> Path | None:
-        """Where a mail lies. An id is digits and nothing else, so it can name no other file."""
+        """Return a mail's path. An id is digits and nothing else, so it can name no other file."""
         return self._new / (mail_id + _SUFFIX) if _ID.fullmatch(mail_id) else None
 
     def _ids(self) -> list[str]:
@@ -166,7 +166,7 @@ def _date(message: EmailMessage) -> datetime | None:
 
 
 def _envelope(sender: str | None, recipients: Sequence[str]) -> bytes:
-    """What SMTP says beside the mail, as the headers that a server writes (RFC 5321 4.4)."""
+    """Return the SMTP envelope as the headers that a server writes (RFC 5321 4.4)."""
     lines = [] if sender is None else [f"Return-Path: <{plain(sender)}>"]
     lines += [f"Delivered-To: {plain(recipient)}" for recipient in recipients]
     return "".join(f"{line}\r\n" for line in lines).encode()

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class MailboxServer:
-    """`run()` listens until cancelled; `port` is known once `listening` is set."""
+    """The SMTP server of the embedded mailbox. `port` is known once `listening` is set."""
 
     def __init__(self, mailbox: Mailbox, port: int, max_mail: int = MAX_MAIL) -> None:
         self.port = port
@@ -37,7 +37,7 @@ class MailboxServer:
         self._open: set[_Connection] = set()
 
     async def run(self) -> None:
-        """Raises SettingsError where the port is taken."""
+        """Listen until cancelled. Raise SettingsError if the port is taken."""
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(self._connection, HOST, self.port)
@@ -108,7 +108,7 @@ class _CountedLines:
 
 
 class _Connection(SMTP):
-    """One client; counted while it is open, so that all are bounded and can be ended."""
+    """A client. Open clients are counted, so that all are bounded and can be ended."""
 
     def __init__(self, opened: "set[_Connection]", server: MailboxServer, max_mail: int) -> None:
         super().__init__(

@@ -47,7 +47,7 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True)
 class Grant:
-    """What tokens are made from: a file, or a refresh token."""
+    """The source of tokens: a file, or a refresh token."""
 
     file: Path | None = None
     url: str = ""
@@ -57,7 +57,7 @@ class Grant:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Grant | None":
-        """None where a password is used, or no login at all."""
+        """Return the grant, or None if mail has a password or no login at all."""
         if settings.smtp_oauth2_token_file:
             return cls(file=settings.smtp_oauth2_token_file)
         if not settings.smtp_oauth2_refresh_token:
@@ -104,7 +104,7 @@ class TokenRefresher:
     """Fetches a token with the refresh token, and keeps it while it holds."""
 
     def __init__(self, grant: Grant, now: Callable[[], float] = time.monotonic) -> None:
-        """Raises SettingsError where a token URL would send secrets in the open."""
+        """Raise SettingsError if a token URL would send secrets in the open."""
         if not _is_safe(grant.url):
             raise SettingsError(
                 "WINDSOCK_SMTP_OAUTH2_TOKEN_URL: the secrets go there, so it must be https://host/…, or "
@@ -165,7 +165,7 @@ def _is_safe(url: str) -> bool:
 
 
 def _lifetime(answer: Mapping[str, object]) -> float:
-    """Raises ValueError, TypeError, OverflowError where it is no number of seconds."""
+    """Return the seconds. Raise ValueError, TypeError or OverflowError for anything else."""
     seconds = float(str(answer.get("expires_in", LIFETIME)))
     if not math.isfinite(seconds):
         raise ValueError(f"expires_in: {seconds} is no number of seconds")

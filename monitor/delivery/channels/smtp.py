@@ -55,12 +55,12 @@ logger = logging.getLogger(__name__)
 
 
 class SmtpMailer:
-    """The Mailer that speaks SMTP."""
+    """The mailer for an SMTP server."""
 
     def __init__(
         self, server: SmtpServer, data_seconds: float = DATA_SECONDS, mail_seconds: float = MAIL_SECONDS
     ) -> None:
-        """Raises SettingsError where the CA file cannot be used."""
+        """Raise SettingsError if the CA file cannot be used."""
         self._server = server
         self._data_seconds = data_seconds
         self._mail_seconds = mail_seconds
@@ -104,7 +104,7 @@ class SmtpMailer:
         await self._release(smtp, None)
 
     async def close(self) -> None:
-        """What is in use ends with the mail that uses it."""
+        """Close the idle connections. A connection in use ends with its mail."""
         while self._idle:
             smtp = self._idle.pop()
             if smtp.is_connected:
@@ -156,7 +156,7 @@ class SmtpMailer:
         return SendReceipt(self._clean(f"250 {answer}"), accepted, errors)
 
     async def _release(self, smtp: SmtpConnection, error: Exception | None) -> None:
-        """Keep it if its state is known; after a no, RSET makes sure."""
+        """Keep a connection whose state is known. After a refusal, RSET makes sure."""
         if error is not None:
             if not smtp.is_clean_after(error):
                 smtp.close()
@@ -170,13 +170,13 @@ class SmtpMailer:
         self._idle.append(smtp)
 
     def _is_ready(self) -> bool:
-        """Whether the connection that is taken next was in use just now: there is nothing to ask."""
+        """Return True if the next connection was in use just now, so that it need not be asked."""
         if not self._idle or not self._idle[-1].is_connected:
             return False
         return asyncio.get_running_loop().time() - self._idle[-1].used_at < TRUSTED_SECONDS
 
     async def _acquire(self) -> SmtpConnection:
-        """A connection on which the server still answers, or a new one."""
+        """Return a connection on which the server still answers, or a new one."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             smtp = self._idle.pop()

@@ -32,7 +32,7 @@ from monitor.settings import Settings
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """A mail server and an account on it. `grant` is asked for a token where no password is set."""
+    """A mail server and an account on it. `grant` gives tokens if there is no password."""
 
     host: str
     port: int
@@ -46,11 +46,11 @@ class SmtpServer:
     grant: Grant | None = None
     connections: int = 2
     helo: str | None = None
-    """What EHLO says; None: a name or address of this machine."""
+    """The name in EHLO. None stands for a name or address of this machine."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "SmtpServer":
-        """Raises SettingsError where no server is set."""
+        """Return the server. Raise SettingsError if none is set."""
         if not settings.smtp_host:
             raise SettingsError("WINDSOCK_SMTP_HOST: no mail server is set")
         return cls(
@@ -68,7 +68,7 @@ class SmtpServer:
         )
 
     def tls_context(self) -> ssl.SSLContext:
-        """Raises SettingsError where the CA file cannot be used."""
+        """Return a context for TLS. Raise SettingsError if the CA file cannot be used."""
         context = ssl.create_default_context()
         if self.ca_file is not None:
             try:
@@ -89,7 +89,7 @@ _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)  # is doubled: RFC 5321 section
 
 
 class SmtpConnection(aiosmtplib.SMTP):
-    """`in_doubt`: the message is out, and there is no answer to it."""
+    """A connection. `in_doubt` is True while the message is out and not answered."""
 
     def __init__(
         self, server: SmtpServer, tls: ssl.SSLContext, tokens: Tokens | None, data_seconds: float
@@ -109,14 +109,14 @@ class SmtpConnection(aiosmtplib.SMTP):
         )
         self._helo = server.helo
         self.greeting = ""
-        """What EHLO said last."""
+        """The name in the last EHLO."""
         self._data_seconds = data_seconds
         self._is_open_to_all = server.security == "none"
         self.in_doubt = False
         self.mails = 0
         """That it has been given."""
         self.used_at = 0.0
-        """When it was last heard of, by the loop's clock."""
+        """The last sign of life, by the loop's clock."""
 
     async def open(self) -> None:
         """Connect, encrypt, log in, and greet in any case: a refusal of the greeting is no mail's fault."""
@@ -184,7 +184,7 @@ class SmtpConnection(aiosmtplib.SMTP):
         return answer
 
     async def login(self, username: Any, password: Any, /, timeout: Any = None) -> SMTPResponse:
-        """One attempt, unless the server does not know the method after all: servers count attempts."""
+        """Log in, in one attempt unless the server lacks the method after all: servers count attempts."""
         await self._ehlo_or_helo_if_needed()
         methods = ["plain", "login", "cram-md5"]
         if self._is_open_to_all:
@@ -203,7 +203,7 @@ class SmtpConnection(aiosmtplib.SMTP):
         )
 
     def is_clean_after(self, error: BaseException) -> bool:
-        """Whether the server has said no and waits for the next command."""
+        """Return True if the server has refused and waits for the next command."""
         return (
             self.is_connected
             and not self.in_doubt
@@ -211,8 +211,7 @@ class SmtpConnection(aiosmtplib.SMTP):
         )
 
     def close(self) -> None:
-        """At once: a polite end of TLS waits for the server's, for up to half a minute and after the end of
-        the loop."""
+        """Close at once. A polite end of TLS waits for the server, up to half a minute."""
         transport = self.transport
         super().close()
         if isinstance(transport, asyncio.WriteTransport):

@@ -35,7 +35,7 @@ AT_ONCE = 8
 LONGEST_WAIT = timedelta(hours=24)  # that a receiver may ask for
 LATER = frozenset({408, 425, 500, 501, 505})
 AWAY = frozenset({429, 502, 503, 504})
-"""Of the receiver as a whole: whatever else is sent to it would fare no better."""
+"""The statuses of the receiver as a whole: whatever else is sent to it would fare no better."""
 _NO_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -77,7 +77,7 @@ class WebhookChannel:
             self._client = None
 
     async def _post(self, url: str, message: OutgoingMessage) -> httpx.Response:
-        """Post it; the answer's body is yet to be read."""
+        """Post the message. The answer's body is yet to be read."""
         body = json.dumps(message.payload, ensure_ascii=False, separators=(",", ":"))
         headers = {
             "content-type": "application/json",
@@ -136,7 +136,7 @@ def _retry_after(header: str | None, now: datetime) -> timedelta | None:
 
 
 async def _words(response: httpx.Response) -> str:
-    """Return the beginning of the body. The status is the answer; an unreadable body changes nothing."""
+    """Return the beginning of the body, if it can be read. The status is the answer."""
     try:
         read = await asyncio.wait_for(read_beginning(response, ANSWER_BYTES), BODY_SECONDS)
     except (TimeoutError, asyncio.TimeoutError, httpx.HTTPError, UnreadableBody) as error:

@@ -23,7 +23,7 @@ LATEST = (
     NotificationKind.RECOVERED,
     NotificationKind.FLAPPING,
 )
-"""What tells how things stand by now; the others tell how they began."""
+"""The kinds that report the latest state. The others report the beginning."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class NotificationContent:
     """Confirmed, oldest first; never empty but for a digest of which nothing is left."""
     incident: Incident | None = None
     unconfirmed: str | None = None
-    """Why Airflow's word is missing."""
+    """The reason if Airflow's confirmation is missing."""
     earlier: int = 0
     """Events before these, which are only counted."""
     openings: int = 0
-    """How often the incident's like opened lately, where somebody counted."""
+    """The number of recent incidents of the same kind, if somebody counted."""
 
     @property
     def lead(self) -> Event | None:
@@ -49,7 +49,7 @@ class NotificationContent:
 
     @property
     def listed(self) -> tuple[Event, ...]:
-        """What is told in a table: where it is more than one, or more of the same."""
+        """The events in the message's table, if there are several, or more of the same."""
         kind = self.notification.kind
         if kind is NotificationKind.RECOVERED:
             return self.events[:-1]  # the last one is the recovery itself
@@ -63,9 +63,9 @@ class ContentData:
     tasks: list[Row]
     runs: list[RunDetails]
     run: Row | None
-    """Of a task, or of what a watch found: its event tells less of the run than the projection."""
+    """The run of a task or of a finding, because the event says less of it than the projection."""
     before: list[AssetUpdatedData]
-    """Of an asset's update: the one before it."""
+    """The update of the same asset before this one."""
 
 
 def load_content_data(
@@ -90,7 +90,7 @@ def load_content_data(
 
 
 def build_base_context(content: NotificationContent, content_data: ContentData) -> MessageContext:
-    """What every story has."""
+    """Return the parts that every message has."""
     lead = content.lead
     return MessageContext(
         event_id=lead.id if lead else content.delivery.event_id,

@@ -60,8 +60,12 @@ async def build_message_context(
     read: ContentData | None = None,
     allowed_dags: AllowedDags = None,
 ) -> MessageContext:
-    """The story of a notification. `airflow` is None where there is none or where it cannot be asked; `read`,
-    where the database is still to be; `allowed_dags` is what somebody who is not the recipient may read."""
+    """Collect what the message of a notification shows.
+
+    - `airflow`: None if there is none, or if it cannot be asked.
+    - `read`: None if the database is still to be read.
+    - `allowed_dags`: the rights of a reader who is not the recipient.
+    """
     content_data = (
         await database.read(lambda connection: load_content_data(connection, content, allowed_dags))
         if read is None
@@ -203,7 +207,7 @@ async def _add_comparison(
 
 
 async def _from_airflow(airflow: AirflowReader, run: RunInfo, until: datetime) -> list[RunDetails]:
-    """Airflow's list; the last good run too, where it is longer ago."""
+    """Read Airflow's list of runs, and the last good run if it is further back."""
     rows = await airflow.runs_of(run.dag_id, until, ASKED_STATES, ASKED)
     if not any(row.get("state") == "success" for row in rows):
         rows = [*rows, *await airflow.runs_of(run.dag_id, until, ("success",), 1)]

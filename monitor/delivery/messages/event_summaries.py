@@ -117,7 +117,7 @@ SHOWN_ELSEWHERE = frozenset(
     {"what", "watch", "since", "reported_by", "asset", "asset_event_id", "ended", "is_certain"}
 )
 OF_THE_RUN = frozenset({"dag_id", "run_id", "run_type", "start_date", "queued_at"})
-"""What a mail about a watch tells of its run elsewhere."""
+"""The fields that a mail about a watch shows in its part about the run."""
 
 _RESTART = "Look at its log, and start it again: `airflow {}`, its container, pod or service."
 ADVICE = {

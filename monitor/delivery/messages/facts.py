@@ -160,7 +160,7 @@ def run_of(deployment: str, data: DagRunData) -> RunInfo:
 
 
 def task_of(row: Mapping[str, Any], projected: Mapping[str, Any] | None = None) -> TaskInfo:
-    """A task from Airflow's row or the projection's; `projected` is the projection's row of the same try."""
+    """Return a task from Airflow's row or the projection's. `projected` is the latter, of the same try."""
     error = (projected or row).get("error")
     return TaskInfo(
         task_id=str(row["task_id"]),
@@ -205,7 +205,7 @@ _SOURCE_INDENT = "    "
 
 
 def fold_frames(trace: Sequence[str]) -> list[str]:
-    """A traceback with the author's own frames first and those of libraries as one line, which counts them.
+    """Return a traceback with the author's own frames first and those of libraries as one line.
 
     The chained tracebacks of one error are folded each by itself. One without any own frame stays as it is.
     """
@@ -244,7 +244,7 @@ def fold_frames(trace: Sequence[str]) -> list[str]:
 
 
 def _library_of(path: str) -> str | None:
-    """The name of the library that a file belongs to; None: it is the author's own."""
+    """Return the name of the library that a file belongs to, or None if the file is the author's own."""
     if match := _PACKAGE.search(path):
         return "Airflow" if match[1].startswith("airflow") else match[1]
     return "Python" if _PYTHON.search(path) else None
@@ -255,7 +255,7 @@ _KILLED = re.compile(r"SIGKILL|signal[=: ]+-?9\b|exit code -9\b", re.IGNORECASE)
 
 
 def kill_reason(lines: Iterable[str]) -> str | None:
-    """Why a task was killed, as its log says it; None where it does not."""
+    """Return why a task was killed, if its log says so."""
     texts = list(lines)
     if any(map(_MEMORY.search, texts)):
         return "Killed: out of memory, says the log"
@@ -271,7 +271,7 @@ def is_blank(text: str) -> bool:
 
 
 def trouble_of(data: ImportErrorData) -> ImportTrouble:
-    """What Airflow says of a file; the trace's last line names the error."""
+    """Return the import error of a file. The trace's last line names the error."""
     trace = [line for line in lines(data.stacktrace.rstrip()) if line.strip()]
     last_line = trace[-1] if trace else ""
     kind, _, message = last_line.partition(": ")
@@ -290,7 +290,7 @@ def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
 
 
 def asset_of(data: AssetUpdatedData) -> AssetInfo:
-    """What an update says, without the metrics: those are told once, for the run."""
+    """Return an update without its metrics, which are shown once, for the run."""
     extra = {key: value for key, value in flat(data.extra).items() if key not in METRICS}
     source = " / ".join(part for part in (data.source_dag_id, data.source_task_id) if part)
     return AssetInfo(
@@ -328,7 +328,7 @@ async def ask_airflow(question: Coroutine[Any, Any, T], what: str, seconds: floa
 
 
 def update_of(row: Mapping[str, Any]) -> AssetUpdatedData:
-    """An asset event of REST as the log would have it. Raises ValueError where it is none."""
+    """Return an asset event of the REST API as the log has it. Raise ValueError for anything else."""
     asset = {"name": row.get("name") or row.get("uri"), "uri": row.get("uri"), "group": row.get("group")}
     fields = ("timestamp", "extra", "source_dag_id", "source_run_id", "source_task_id", "created_dagruns")
     return AssetUpdatedData.model_validate(
@@ -379,7 +379,7 @@ async def _from_airflow(
 
 
 async def add_log_tail(airflow: AirflowReader | None, name: RunName, task: TaskInfo) -> TaskInfo:
-    """The task with the end of its log, where no traceback was reported."""
+    """Return the task with the end of its log, unless a traceback was reported."""
     if airflow is None or (task.error and task.error.lines):
         return task
     lines = await ask_airflow(
@@ -438,7 +438,7 @@ def from_log(
 def update_before(
     connection: Connection, deployment: str, data: AssetUpdatedData, allowed_dags: AllowedDags = None
 ) -> list[AssetUpdatedData]:
-    """The update of the same asset before this one; empty where the log has none."""
+    """Return the update of the same asset before this one, or an empty list."""
     event_filter = Filter.from_values(type=[UPDATED], deployment=[deployment], asset=[data.asset.uri])
     earlier = [
         update

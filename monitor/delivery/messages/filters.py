@@ -86,7 +86,7 @@ def fit(text: str, width: int = WIDTH) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns a terminal needs: wide signs take two, combining ones none."""
+    """Return the columns that a terminal needs: two for a wide sign, none for a combining one."""
     if _ONE_EACH.fullmatch(text):  # nearly every line
         return len(text)
     return sum(_columns(sign) for sign in text)
@@ -118,7 +118,7 @@ def _fold(line: str, width: int) -> Iterator[str]:
 
 
 def _hang_of(line: str) -> str:
-    """What following lines begin with."""
+    """Return the beginning of the following lines."""
     match = _HANG.match(line)
     lead = match[0] if match else ""
     if columns(lead) > MAX_HANG:
@@ -127,7 +127,7 @@ def _hang_of(line: str) -> str:
 
 
 def _words(line: str, room: int) -> Iterator[str]:
-    """The line in pieces that may stand on lines of their own; their sum is the line."""
+    """Yield the line in pieces that may stand on lines of their own."""
     indent = line[: len(line) - len(line.lstrip())]
     if indent:
         yield indent
@@ -199,7 +199,7 @@ UNKNOWN = "–"
 
 
 def zone_of(name: str) -> tzinfo:
-    """UTC where this machine has no such zone: a mail is worth more than its hours."""
+    """Return the time zone, or UTC if this machine lacks it: a mail is worth more than its hours."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

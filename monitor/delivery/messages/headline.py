@@ -42,7 +42,7 @@ _FAILURES = ("opened", "failure", "follow_up", "reminder", "flapping")
 
 @dataclass(frozen=True)
 class MessageState:
-    """What the inbox shows of a problem's state: a sign and a few words."""
+    """The state of a problem as an inbox shows it: a sign and a few words."""
 
     mark: str
     label: str
@@ -172,7 +172,7 @@ def _summary(message: MessageContext, zone: tzinfo) -> str:
 
 
 def _failure(message: MessageContext) -> Iterator[str]:
-    """What went wrong where, in a few sentences."""
+    """Return the failure and its place in a few sentences."""
     if message.kind == "flapping":
         yield f"{name_of(message)} fails and recovers repeatedly. Notifications pause until it is quiet."
         return
@@ -190,7 +190,7 @@ def _failure(message: MessageContext) -> Iterator[str]:
 
 
 def overview_of(message: MessageContext, zone: tzinfo) -> tuple[Fact, ...]:
-    """Return the first facts of a problem: what, where and since when."""
+    """Return the first facts of a problem: its kind, its place and its beginning."""
     return tuple(Fact(label, value) for label, value in _overview(message, zone) if value)
 
 

@@ -67,7 +67,7 @@ def monitor(base: str, message_context: MessageContext) -> str:
 
 
 def _part(name: str) -> str:
-    """One segment of a path, whatever the name holds."""
+    """Return a segment of a path, whatever the name holds."""
     return quote(name, safe="", errors="replace")
 
 
@@ -77,7 +77,7 @@ EXPIRY = {
     ACKNOWLEDGE: timedelta(days=7),
     UNSUBSCRIBE: timedelta(days=365),  # people look for an old mail of the list that they want to leave
 }
-"""How long the links of each purpose work, from the moment at which they were written."""
+"""The time for which links of each purpose work, from the moment at which they were made."""
 SALT = "windsock-link-"
 
 Why = Literal["expired", "forged", "other_purpose"]
@@ -110,8 +110,10 @@ class _Serializer(URLSafeTimedSerializer):
 
 
 class Links:
-    """Writes and reads links. The first of the `keys` signs, any verifies; they have to be the same in every
-    monitor that serves the same people."""
+    """The signed links. The first of the `keys` signs, and any verifies.
+
+    The keys are the same in every monitor that serves the same people.
+    """
 
     def __init__(self, base_url: str, keys: Sequence[str], clock: Clock) -> None:
         self._base_url = base_url
@@ -138,7 +140,7 @@ class Links:
         return f"{self._base_url}/links/{purpose}/{self._serializers[purpose].dumps(content)}"
 
     def read(self, purpose: str, token: str) -> dict[str, Any]:
-        """What a token of this purpose was written with. Raises LinkError."""
+        """Return the fields that a token of this purpose was made of. Raise LinkError."""
         try:
             content = self._serializers[purpose].loads(token, max_age=int(EXPIRY[purpose].total_seconds()))
         except SignatureExpired:

@@ -63,7 +63,7 @@ class FoldedHeader(str):
 
 
 def list_id(rule: str, host: str) -> str:
-    """What mailboxes sort a rule's mails by (RFC 2919)."""
+    """Return the name by which mailboxes sort a rule's mails (RFC 2919)."""
     slug = _NO_SLUG.sub("-", rule.lower()).strip("-")[:SLUG_LENGTH].strip("-")
     if slug != rule:
         slug = "-".join(part for part in (slug, digest(rule)[:8]) if part)
@@ -87,7 +87,7 @@ class Envelope:
     references and the subject."""
     silence_url: str | None = None
     silence_label: str = "Silence"
-    """What that link silences, in words."""
+    """The label of that link."""
     acknowledge_url: str | None = None
     unsubscribe_url: str | None = None
 
@@ -141,7 +141,7 @@ def _headers(
 
 
 def _encoding_of(text: str) -> str | None:
-    """Return the transfer encoding of a text that may go as it is, or None if email.policy has to choose one.
+    """Return the transfer encoding of a text that may go as it is, or None to let email.policy choose.
 
     email.policy would encode each text with a line of more than 78 characters, as every HTML page has one.
     """

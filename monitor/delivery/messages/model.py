@@ -16,15 +16,15 @@ Value = str | datetime | timedelta
 
 @dataclass(frozen=True)
 class Error:
-    """Why something failed, as far as anyone said."""
+    """The reason of a failure, as far as it is known."""
 
     type: str | None
     message: str
-    """One line."""
+    """A single line."""
     lines: tuple[str, ...] = ()
     """The end of the traceback or of the log, for reading."""
     lines_from: str = ""
-    """What the lines are: `Traceback` or `Log`."""
+    """The kind of the lines: `Traceback` or `Log`."""
 
     @property
     def headline(self) -> str:
@@ -52,7 +52,7 @@ class TaskInfo:
 
     @property
     def tries(self) -> str:
-        """Airflow counts retries; people count tries."""
+        """The number of tries. Airflow counts retries."""
         return f"try {self.try_number} of {max(self.max_tries + 1, self.try_number)}"
 
     @property
@@ -65,7 +65,7 @@ _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Failed instances of one task with the same error; numbers in its message may differ."""
+    """The failed instances of one task with the same error. Numbers in its message may differ."""
 
     tasks: tuple[TaskInfo, ...]
 
@@ -112,7 +112,7 @@ def group_failures(tasks: Sequence[TaskInfo]) -> tuple[FailureGroup, ...]:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One occurrence of a DAG run."""
+    """A run of a DAG."""
 
     deployment: str
     dag_id: str
@@ -157,12 +157,12 @@ class AssetInfo:
     triggered: tuple[str, ...] = ()
     """The runs that the update started, as `dag_id / run_id`."""
     source: str | None = None
-    """What updated it, as `dag_id / task_id`."""
+    """The task that updated it, as `dag_id / task_id`."""
 
 
 @dataclass(frozen=True)
 class RunDifference:
-    """What is otherwise than in the last good run. None: it was not there, or is not any more."""
+    """A difference to the last good run. None means that the value was, or is, not there."""
 
     label: str
     before: Value | None
@@ -173,7 +173,7 @@ class RunDifference:
 
 @dataclass(frozen=True)
 class PastRun:
-    """One run of the recent ones, for the chart."""
+    """A recent run, for the chart."""
 
     run_id: str
     state: str
@@ -195,13 +195,13 @@ class IncidentInfo:
     failures: int
     """That joined it, the first one too."""
     opened_at: datetime
-    """Of the first failure."""
+    """The moment of the first failure."""
     last_at: datetime
     closed_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledged_reason: str | None = None
     openings: int = 0
-    """How often the same went wrong lately, this time too; 0: nobody counted."""
+    """The number of recent incidents of the same kind, with this one. 0 if nobody counted."""
 
     @property
     def lasted(self) -> timedelta:
@@ -210,13 +210,13 @@ class IncidentInfo:
 
 @dataclass(frozen=True)
 class EventSummary:
-    """One event of several that a mail tells of."""
+    """An event of several in a mail."""
 
     event_id: str
     type: str
     at: datetime
     subject: str
-    """What it is listed under: the DAG, the asset, the file."""
+    """The heading of the event in a list: the DAG, the asset, the file."""
     what: str
     """A few words: `failed at load: ValueError: …`."""
     mark: str = "·"
@@ -244,10 +244,10 @@ class ImportTrouble:
 
 @dataclass(frozen=True)
 class WatchInfo:
-    """What a watch found."""
+    """The finding of a watch."""
 
     what: str
-    """One sentence."""
+    """A single sentence."""
     kind: str
     """late, missing, stuck, stale, unconsumed, unhealthy, unreachable, failing, recovered."""
     since: datetime | None = None
@@ -255,7 +255,7 @@ class WatchInfo:
     """The watch's, in the rules file."""
     facts: tuple[Fact, ...] = ()
     advice: str | None = None
-    """What to do, where it is always the same."""
+    """The remedy, if it is always the same."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ class MessageContext:
     """The notification's."""
     run: RunInfo | None = None
     task: TaskInfo | None = None
-    """What the event is about, where it is a task's."""
+    """The task of the event, if it is about one."""
     failed: tuple[TaskInfo, ...] = ()
     """The run's failed tasks, the earliest failure first: it is the likeliest cause."""
     tasks: tuple[TaskInfo, ...] = ()
@@ -285,7 +285,7 @@ class MessageContext:
     history: tuple[PastRun, ...] = ()
     """The DAG's recent runs, oldest first, this one last."""
     events: tuple[EventSummary, ...] = ()
-    """What it reports, oldest first, where it is more than one."""
+    """The events that the mail reports, oldest first, if there are several."""
     earlier: int = 0
     """Events before those, which are only counted."""
     import_error: ImportTrouble | None = None
@@ -293,11 +293,11 @@ class MessageContext:
     facts: tuple[Fact, ...] = ()
     """The main fields of an event that has no form of its own."""
     unconfirmed: str | None = None
-    """Why Airflow's confirmation is missing; None where it agreed, or where there is no Airflow to ask."""
+    """The reason if Airflow's confirmation is missing. None also if there is no Airflow to ask."""
 
     @property
     def count(self) -> int:
-        """How many events it tells of."""
+        """The number of events in the message."""
         return len(self.events) + self.earlier or 1
 
     @property
@@ -317,7 +317,7 @@ GOOD, BAD = "✓", "✗"
 
 @dataclass(frozen=True)
 class RunBar:
-    """One run."""
+    """A run."""
 
     run: PastRun
     height: int
@@ -331,7 +331,7 @@ class RunBar:
 
 @dataclass(frozen=True)
 class RunChart:
-    """Bars, oldest first; empty where there is too little to compare."""
+    """A chart of runs as bars, oldest first. It is empty if there is too little to compare."""
 
     bars: tuple[RunBar, ...] = ()
 
@@ -357,7 +357,7 @@ class RunChart:
 
     @property
     def failing(self) -> int:
-        """How many of the latest runs failed one after the other."""
+        """The number of latest runs that failed one after the other."""
         return len(self.signs) - len(self.signs.rstrip(BAD))
 
 

@@ -84,13 +84,15 @@ def choose(rule: Rule, kind: str, event_type: str) -> str:
 
 
 def usual(kind: str, event_type: str) -> str:
-    """What is used where a rule names none."""
+    """Return the template that is used if a rule names none."""
     return _BY_KIND.get(kind) or _BY_TYPE.get(event_type) or _choose_fallback(event_type)
 
 
 def suits(template: str, message_context: MessageContext) -> bool:
-    """Return True if the story has what the template shows. A grouped mail may be led by an event of another
-    type than the one whose template was chosen when the mail was queued."""
+    """Return True if the story has what the template shows.
+
+    A grouped mail may be led by an event of another type than when its template was chosen.
+    """
     needed = _NEEDED.get(template)
     return needed is None or bool(getattr(message_context, needed))
 
@@ -200,21 +202,24 @@ class RenderedMessage:
     text: str
     html: str
     problem: str | None
-    """Why the template that was asked for could not be used, and what was used instead."""
+    """The reason if the named template could not be used, and the template that was used instead."""
 
 
 @dataclass(frozen=True)
 class TemplateInfo:
     name: str
     overridden: bool
-    """Whether the user's folder has a file of it."""
+    """True if the user's folder has a file of it."""
     problem: str | None
-    """Why the user's own cannot be used, as its preview shows."""
+    """The reason if the user's own cannot be used, as its preview shows."""
 
 
 class Renderer:
-    """Writes mails. `airflow_urls` is how people reach each deployment's Airflow; it may lack some.
-    `overrides` is the user's folder of templates."""
+    """The renderer of messages.
+
+    - `airflow_urls`: the address of each deployment's Airflow for people, if there is one.
+    - `overrides`: the folder of the user's templates.
+    """
 
     def __init__(
         self,
@@ -255,7 +260,7 @@ class Renderer:
         return self.render(template, message_context, envelope)
 
     def templates(self) -> list[TemplateInfo]:
-        """Every template, the user's own too; each that the user has a say in is tried."""
+        """Return every template, the user's own too. Each that the user overrides is tried."""
         own = self._overrides.names
         return [
             TemplateInfo(
@@ -280,7 +285,7 @@ class Renderer:
     def _candidates(
         self, template: str, message_context: MessageContext
     ) -> Iterator[tuple[str, Templates, str]]:
-        """Which templates to try, the best first."""
+        """Yield the templates to try, the best first."""
         normal = usual(message_context.kind, message_context.event_type)
         name = template if NAME.fullmatch(template) and suits(template, message_context) else normal
         own = self._overrides.concerning(name)
@@ -295,7 +300,7 @@ class Renderer:
     def _write(
         self, templates: Templates, name: str, message_context: MessageContext, envelope: Envelope
     ) -> MessageText:
-        """Within what mail programs show, where it can be made so."""
+        """Write the message, within what mail programs show if that is possible."""
         fewer = tighter(message_context)
         text = templates.write(name, self.values(next(fewer), envelope))
         for shorter in fewer:
@@ -305,7 +310,7 @@ class Renderer:
         return text
 
     def values(self, message_context: MessageContext, envelope: Envelope) -> dict[str, Any]:
-        """What a template may name (docs/mail.md)."""
+        """Return the values that a template may name (docs/mail.md)."""
         airflow = self._airflow_urls.get(message_context.deployment)
 
         def task_url(run: RunInfo | None, task: TaskInfo) -> str | None:

@@ -30,24 +30,24 @@ ASKED_STATES = (*ENDS, "running")
 
 @dataclass(frozen=True)
 class RunDetails:
-    """One run, with what there is to compare. None: not known."""
+    """A run with its comparisons. None stands for an unknown value."""
 
     run: RunInfo
     version: str | None = None
     bundle_version: str | None = None
     conf: Mapping[str, Any] | None = None
     by: str | None = None
-    """Who or what started it."""
+    """The user or the part of Airflow that started it."""
 
 
 def from_board(connection: Connection, deployment: str, dag_id: str) -> list[RunDetails]:
-    """The DAG's latest runs; the last good one too, however long ago it was."""
+    """Return the DAG's latest runs, and the last good one, however long ago it was."""
     found = runs_projection.latest(connection, deployment, dag_id, LOOKED_AT)
     return [RunDetails(_run(deployment, row)) for row in found]
 
 
 def from_airflow(deployment: str, rows: Sequence[Mapping[str, Any]]) -> list[RunDetails]:
-    """Airflow's list. Raises ValueError where its rows are none."""
+    """Return the runs of Airflow's list. Raise ValueError if its rows are none."""
     return [
         RunDetails(
             run=_run(deployment, {**row, "run_id": row.get("dag_run_id"), "run_type": run_type_of(row)}),
@@ -117,7 +117,7 @@ class RunHistory:
         return next((details for details in reversed(self.before) if details.run.state == "success"), None)
 
     def chart(self, this: RunInfo | None) -> tuple[PastRun, ...]:
-        """The latest runs, and this one at the end where it has ended."""
+        """Return the latest runs, and this one at the end if it has ended."""
         bars = [_past(details.run, False) for details in self.before]
         if this is not None and this.state in ENDS:
             bars.append(_past(this, True))
@@ -152,7 +152,7 @@ def _duration(this: RunDetails, good: RunDetails) -> Iterator[RunDifference]:
 
 
 def factor(now: timedelta, before: timedelta) -> str:
-    """×1.9, where it is worth a word."""
+    """Return the ratio as ×1.9, if it is worth a word."""
     if before <= timedelta(0) or now <= timedelta(0):
         return ""
     times = now / before

@@ -65,7 +65,7 @@ LOG = (
 
 
 def sample(template: str, hostile: bool = False) -> tuple[MessageContext, Envelope]:
-    """The story of a template's preview; of one that is not known, a failed run's."""
+    """Return the story of a template's preview. An unknown template shows a failed run."""
     message_context = _STORIES.get(template, _STORIES["run_failed"])
     envelope = LETTER
     if template in ("run_failed_again", "recovered", "flapping"):
@@ -334,4 +334,4 @@ def inject_harm(value: T, harm: Sequence[str], name: str = "") -> T:
 
 
 _OURS = ("kind", "event_type", "type", "state", "mark", "deployment", "run_type", "lines_from")
-"""What users cannot name."""
+"""The fields that users cannot name."""

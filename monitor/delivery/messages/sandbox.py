@@ -43,9 +43,9 @@ BY_TEXTS = frozenset(
         *("rstrip", "select", "selectattr", "sort", "strip", "sum", "trim", "unique", "wordwrap"),
     )
 )
-"""Those which use one text for each piece of another."""
+"""The filters and methods that use one text for each piece of another."""
 BY_THEMSELVES = frozenset(("pprint", "striptags", "urlize", "wordwrap"))
-"""Those which may go over all of it for each piece."""
+"""The filters that may go over the whole text for each piece."""
 HANDING_ON = frozenset(
     (
         *("batch", "count", "first", "items", "last", "length", "list", "map", "reject", "rejectattr"),
@@ -186,7 +186,7 @@ class _MeteredCode(CodeGenerator):
 
 
 def _size(body: Iterable[nodes.Node]) -> int:
-    """How many nodes are run with it: those of the bodies inside count for themselves."""
+    """Return the number of nodes that run with these. Bodies inside count for themselves."""
     return sum(1 + _size(node.iter_child_nodes(exclude=("body", "else_"))) for node in body)
 
 
@@ -279,7 +279,7 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
 
 @pass_context
 def _put_out(_context: Context, value: Any) -> Any:
-    """What Jinja makes a text of, as a text. None is nothing: texts were made safe before (filters.py)."""
+    """Return the text that Jinja makes of a value. None is nothing. Texts are safe already (filters.py)."""
     if value is None:
         return ""
     _meter.get().weigh(value)

@@ -55,12 +55,12 @@ class TooLongTemplate(TemplateRuntimeError):
 
 
 class Templates:
-    """One set of templates. Raises what Jinja and the templates raise."""
+    """A set of templates. It raises what Jinja and the templates raise."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self.steps = 0
-        """Which the last writing took; of the built-in templates nobody counts them."""
+        """The steps of the last message. Those of built-in templates are not counted."""
 
     @classmethod
     def built_in(cls, folder: Path) -> "Templates":
@@ -108,7 +108,7 @@ class _BoundedLoader(FileSystemLoader):
 
 
 def _join_bounded(parts: Iterable[str], most: int = MAX_TEXT) -> str:
-    """One text. Raises TooLongTemplate: a loop that a template's author did not mean fills no memory."""
+    """Return one text. Raise TooLongTemplate, so that an endless loop in a template fills no memory."""
     pieces, size = [], 0
     for part in parts:
         pieces.append(part)
@@ -137,7 +137,7 @@ def _plain(text: str) -> str:
 
 
 def preserve_spaces(text: str) -> str:
-    """A line of code or of a log with its indent, also where a mail program knows no `white-space`."""
+    """Keep the indent of a line of code, also for mail programs that ignore `white-space`."""
     code = text.lstrip(" ")
     indent = NO_BREAK * (len(text) - len(code))
     return indent + code.replace("  ", f"{NO_BREAK} ")
@@ -173,7 +173,7 @@ FILTERS: dict[str, Any] = {
 
 ENDS = (".txt.j2", ".html.j2")
 SHARED = frozenset(f"{name}{end}" for name in ("base", "parts") for end in ENDS)
-"""What every template is made with: one of the user's concerns them all."""
+"""The files that every template is made with. A user's file of these concerns all templates."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 """A template's: it becomes a file's name."""
 
@@ -193,7 +193,7 @@ class Overrides:
         return {name for file in self._look() - SHARED if NAME.fullmatch(name := file.split(".")[0])}
 
     def concerning(self, name: str) -> Templates | None:
-        """The templates to write this one with, where the folder has a say in it."""
+        """Return the templates to write this one with, if the folder overrides any part of it."""
         files = self._look()
         return self._templates if files & (SHARED | {f"{name}{end}" for end in ENDS}) else None
 
@@ -220,7 +220,7 @@ _PLACES = (_PACKAGE / "_templates", _PACKAGE.parent / "templates")
 
 
 def templates_folder() -> Path:
-    """The folder that holds `email/` and `web/`. Raises SettingsError where it is missing."""
+    """Return the folder that holds `email/` and `web/`. Raise SettingsError if it is missing."""
     for place in _PLACES:
         if (place / "email").is_dir():
             return place
@@ -245,7 +245,7 @@ class FailedTemplates:
         self._failed: dict[str, FailedTemplate] = {}
 
     def note(self, template: str, problem: str | None) -> None:
-        """Keep the problem of a template; None: a notification was written with it, so that it has none."""
+        """Keep the problem of a template, or forget it if None: a notification was written with it."""
         self._failed.pop(template, None)
         if problem is None:
             return
