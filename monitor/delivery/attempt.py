@@ -141,10 +141,10 @@ class DeliveryAttempt:
         if context is None or not context.events:
             reason = "dead: its events are no longer in the log, so there is nothing to report"
             return DeliveryOutcome(State.DEAD, reason)
-        wanted = suppression.suppress(context, now)
-        if isinstance(wanted, DeliveryOutcome):
-            return wanted
-        content = await self._confirm(wanted)
+        sendable = suppression.suppress(context, now)
+        if isinstance(sendable, DeliveryOutcome):
+            return sendable
+        content = await self._confirm(sendable)
         if isinstance(content, DeliveryOutcome):
             return content
         if no_room := await self._check_budget():
@@ -169,12 +169,12 @@ class DeliveryAttempt:
         """Ask Airflow. Return the context of what it confirms, or the outcome if nothing is sent now."""
         # A recovery stands or falls with its success. The failures before may have been cleared since.
         is_recovery = context.delivery.kind is NotificationKind.RECOVERED
-        asked = context.events[-1:] if is_recovery else context.events
-        apart = len(context.events) - len(asked)
-        answers = await ask_all(self._services.apis, asked)
+        events_asked = context.events[-1:] if is_recovery else context.events
+        apart = len(context.events) - len(events_asked)
+        answers = await ask_all(self._services.apis, events_asked)
         if is_recovery and context.incident is not None and context.incident.closed_seq in context.seqs[-1:]:
             answers = [check_order(answer, context.incident) for answer in answers]
-        if too_old := await self._too_old(asked, answers):
+        if too_old := await self._too_old(events_asked, answers):
             return DeliveryOutcome(State.SUPPRESSED, too_old)
         if context.delivery.kind in BEGINNINGS:
             self._untrue = {
@@ -190,7 +190,7 @@ class DeliveryAttempt:
         before = await self._confirm_failures(context, context.events[:apart])
         if before is None:
             return suppression.NOTHING_TOLD
-        events = (*before, *(asked[at] for at in confirmed.confirmed))
+        events = (*before, *(events_asked[at] for at in confirmed.confirmed))
         data = context.content_data if events == context.events else None
         return replace(context, events=events, unconfirmed=confirmed.unconfirmed, content_data=data)
 

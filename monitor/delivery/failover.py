@@ -98,7 +98,7 @@ class LogPosition:
 
 
 UNDER_WAY = timedelta(seconds=5)
-"""After this time an attempt of the old server has failed at the new one, or its mail is at the mail server."""
+"""After this time an attempt of the old server has failed at the new one, or the mail server has its mail."""
 HOLD = timedelta(seconds=15)
 """Mails wait so long after a change of servers. Replicas find the new one up to 6 s one after the other
 (docs/postgresql.md), and each compares its journal UNDER_WAY after that."""
