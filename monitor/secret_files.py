@@ -131,7 +131,7 @@ def _read_key(path: Path) -> str:
 
 
 def _close_to_others(path: Path, descriptor: int, about: os.stat_result) -> None:
-    """Take others' rights away. Raises SettingsError where the file is another user's."""
+    """Remove other users' rights to the file. Raises SettingsError if the file is another user's."""
     mode = stat.S_IMODE(about.st_mode)
     if not mode & OTHERS:
         return
@@ -162,7 +162,7 @@ STEERING = ("windsock.yaml", "windsock.db", "link.key", "journal", "mailbox")
 
 
 def make_home(home: Path) -> None:
-    """Make the home folder if need be. Raises SettingsError where it is another user's."""
+    """Make the home folder if need be. Raises SettingsError if it is another user's."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     require_own_home(home)
 

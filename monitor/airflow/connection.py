@@ -51,7 +51,9 @@ RENEW_AT = 0.9  # of its life: a token must not end between the asking and the a
 
 @dataclass(frozen=True)
 class AirflowToken:
-    """A JWT. `renew_at` is None where it does not say when it ends: it is used until it is refused."""
+    """A JWT.
+    `renew_at` is None if the token does not say when it ends, and then the token is used until it is
+    refused."""
 
     text: str = field(repr=False)
     renew_at: datetime | None = None

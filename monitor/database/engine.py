@@ -115,8 +115,8 @@ class Database:
         self._writes = FairThreads(self._writer, REQUEST_WRITERS, REQUEST_WRITERS)
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Run the function in a transaction that only reads. For the monitor's own work. Raises
-        OperationalError where it takes too long (`is_too_long`)."""
+        """Run the function in a transaction that only reads, for the monitor's own work.
+        Raises OperationalError if it takes too long (`is_too_long`)."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_in_time, function)
 
     async def write(self, function: Callable[[Connection], T]) -> T:

@@ -235,17 +235,17 @@ class Ingest:
         self._arrivals = IngestQueue()
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
-        """Make events durable. Return for each, in order, whether it was new.
+        """Make events durable.
+        Return for each, in order, whether it was new.
 
-        Raises IngestBusy where too much is waiting already.
-        """
+        Raises IngestBusy if too much is waiting already."""
         return [outcome is IngestOutcome.ACCEPTED for outcome in await self.submit(events)]
 
     async def submit(self, events: Sequence[Event]) -> list[IngestOutcome]:
-        """Make events durable. Return what became of each, in order.
+        """Make events durable.
+        Return the outcome of each, in order.
 
-        Raises IngestBusy where too much is waiting already.
-        """
+        Raises IngestBusy if too much is waiting already."""
         for nudged in {event.deployment for event in events if event.type == NUDGE}:
             if nudged in self._wakes.reconcilers:
                 self._wakes.reconcilers[nudged].set()

@@ -112,8 +112,7 @@ def accept_report(raw: object, reporter: Reporter, now: datetime) -> Event:
 def compute_id(event: Event) -> str:
     """Return the id that follows from the event's data.
 
-    Raises EventError where none does: a sender's id might be that of another event.
-    """
+    Raises EventError if none does, because a sender's id might be that of another event."""
     if event.type == NUDGE:  # is not logged, so that it takes no id
         if not event.id.startswith(NUDGE_ID):
             raise EventError(f"id: {event.id!r} of a nudge does not begin with {NUDGE_ID!r}")

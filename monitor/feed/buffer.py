@@ -103,7 +103,7 @@ class Subscription:
 
     @cached_property
     def dags(self) -> frozenset[str] | None:
-        """The DAGs that alone can concern this reader, or None where they cannot be named."""
+        """The only DAGs that can concern this reader, or None if they cannot be named."""
         dag_globs = next((globs for name, globs in self.event_filter.globs if name == "dag_id"), ())
         if dag_globs and all(WILD.isdisjoint(glob) for glob in dag_globs):
             return frozenset(dag_globs)

@@ -122,7 +122,7 @@ class Subscriber:
         return Cursor(self.epoch, self.seq)
 
     async def ask(self) -> None:
-        """Ask what it may see. Raises FeedEnded."""
+        """Ask what the reader may see. Raises FeedEnded."""
         if self.rights is None:
             return
         self.asked_at, self.version = get_running_loop().time(), self.logged.version
@@ -165,7 +165,7 @@ class YieldTimer:
         self._began = now()
 
     async def yield_if_long(self) -> None:
-        """Let other tasks run, where this one has lasted long enough."""
+        """Let other tasks run, if this one has lasted long enough."""
         if self._now() - self._began >= TURN_SECONDS:
             await asyncio.sleep(0)
             self._began = self._now()

@@ -58,7 +58,7 @@ def close(connection: Connection, incident_id: int, at: datetime, by: str, reaso
 
 
 def close_found(connection: Connection, deployment: str, event_id: str, at: datetime) -> None:
-    """Close the incident of what a watch found and reported under this id, and finds no more."""
+    """Close the incident of a finding that was reported under this id and is over."""
     for logged in read.find_by_id(connection, event_id):
         incident = incidents.open_with_seq(connection, deployment, logged.seq)
         if incident is not None:
@@ -92,7 +92,7 @@ def reopen(connection: Connection, incident: Incident, because: str, now: dateti
 
 
 def merge(connection: Connection, incident: Incident, into: Incident, because: str, at: datetime) -> Incident:
-    """Let another open incident go on with all that one had, which is closed. Answers the other."""
+    """Let another open incident go on with all that this one had, and close this one. Return the other."""
     outbox_reopen.move_incident(connection, incident.id, into.id)
     incidents.close(connection, incident, None, because, at)
     return incidents.absorb(connection, into, incident)

@@ -137,7 +137,7 @@ _BEGIN = Statement(
 def begin(
     connection: Connection, seq: int, event: Event, key: str, title: str, order: Order | None
 ) -> Incident:
-    """Open one with its first failure."""
+    """Open an incident with its first failure."""
     [made] = _BEGIN.rows(
         connection,
         deployment=event.deployment,
@@ -247,7 +247,7 @@ def list_due_confirmations(connection: Connection, now: datetime, limit: int) ->
 
 
 def mark_flapping(connection: Connection, incident: Incident, quiet: timedelta) -> Incident:
-    """Mark it as one of many. From now on it is over only after it has been quiet for so long."""
+    """Mark the incident as flapping. From now on it is over only after it has been quiet for so long."""
     seconds = max(incident.quiet_seconds or 0, round(quiet.total_seconds()))
     return _apply_change(connection, _FLAP, incident.id, flapping=True, quiet_seconds=seconds)
 

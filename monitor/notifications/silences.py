@@ -261,7 +261,7 @@ def _require_room(
 
 
 def end(connection: Connection, silence_id: int, who: str, now: datetime) -> Silence | None:
-    """End it now, unless it is over. None: no such one."""
+    """End the silence now, unless it is over. Return None if there is no such silence."""
     running = silences_table.c.id == silence_id, silences_table.c.ends_at > now
     connection.execute(update(silences_table).where(*running).values(ends_at=now, ended_by=who))
     return find(connection, silence_id)

@@ -58,7 +58,7 @@ class Backfills:
         return False
 
     async def compare(self) -> None:
-        """Report the backfills that are through. Raises AirflowError, IngestBusy, SQLAlchemyError."""
+        """Report the completed backfills. Raises AirflowError, IngestBusy, SQLAlchemyError."""
         for dag_id in await self._database.read(self._find_ended_dags):
             self._open.setdefault(dag_id)
         passed: dict[str, str] = {}

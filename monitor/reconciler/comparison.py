@@ -57,7 +57,7 @@ class Comparison:
         self._paces: dict[str, RateLimiter] = {}
 
     async def load(self) -> None:
-        """Take up the watermarks where the last process left them. Once. Raises SQLAlchemyError."""
+        """Load, once, the watermarks that the last process left. Raises SQLAlchemyError."""
         if self._marks:
             return
         deployment, now = self._api.deployment, self._clock()

@@ -85,7 +85,7 @@ class ImportErrors:
     def _locate(
         self, connection: Connection, error_rows: Mapping[str, Row], places: Mapping[str, BundleFile]
     ) -> None:
-        """Keep where the files are that a hook has named by their whole paths."""
+        """Store the places of the files that a hook has named by their whole paths."""
         append.lock(connection)  # no event of the file comes meanwhile
         import_errors.locate(connection, self._api.deployment, places)
         for error_id, place in places.items():

@@ -96,7 +96,7 @@ SHARED = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Window:
-    """The changes of a time. `now` ends it where `until` does not."""
+    """The time whose changes are listed. Without `until` it ends at `now`."""
 
     since: datetime
     until: datetime | None

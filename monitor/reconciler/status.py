@@ -45,7 +45,7 @@ def save_watermarks(
 
 
 def forget_watermarks(connection: Connection, deployment: str, names: Collection[str]) -> None:
-    """Have none of these names."""
+    """Delete the watermarks of these names."""
     some = (watermarks.c.deployment == deployment, watermarks.c.name.in_(names))
     connection.execute(delete(watermarks).where(*some))
 

@@ -23,7 +23,7 @@ MAX_BYTES = 256 * 1024  # a thousand rules. The file is read whole, and again af
 
 @dataclass(frozen=True)
 class LoadedRules:
-    """The rules in force, and where each stands in the file."""
+    """The rules in force, and the place of each in the file."""
 
     config: Config
     source: Source

@@ -107,7 +107,7 @@ def raise_all(connection: Connection, deployment: str, findings: Collection[Find
 
 
 def end_all(connection: Connection, deployment: str, keys: Collection[Key], now: datetime) -> None:
-    """Keep that these are over."""
+    """Store these findings as over."""
     if keys:
         ended = update(watch_findings).where(_HERE).values(ended_at=now)
         connection.execute(ended, _places(deployment, keys))

@@ -348,7 +348,8 @@ class _Body:
         self._receiving: CancelScope | None = None
 
     async def receive(self, receive: Receive) -> Message:
-        """Receive the next part. Raises BodyRefused, also where another request refuses it meanwhile."""
+        """Receive the next part.
+        Raises BodyRefused, also if another request has this body refused meanwhile."""
         message: Message = {}
         if not self.is_refused:
             try:
@@ -427,7 +428,8 @@ class BodyLimitMiddleware:
         return None
 
     def _release(self, body: _Body) -> None:
-        """Count it no more. It may go on: what is read of it later counts anew."""
+        """Release the body from the count.
+        Its request may go on, and what is read of it later counts anew."""
         if not body.size:
             return
         self._size -= body.size

@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def own_directory(path: Path) -> None:
-    """Make the directory if need be. Raises OSError if it is a link, no directory, or another user's.
+    """Make the directory if need be.
+    Raises OSError if it is a link, no directory, or another user's.
 
-    A link is not followed: another local user who makes one first would have us write where it leads.
-    """
+    A link is not followed, because another local user who makes one first could redirect what we write."""
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):

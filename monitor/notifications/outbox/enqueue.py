@@ -193,7 +193,7 @@ def gather(connection: Connection, notification_id: int, into: int, reason: str,
 def settle_waiting(
     connection: Connection, notification_ids: Collection[int], state: State, reason: str, now: datetime
 ) -> None:
-    """Settle what waits of these."""
+    """Settle the waiting deliveries of these notifications."""
     conditions = (
         deliveries.c.notification_id.in_(notification_ids),
         deliveries.c.state.in_([state.value for state in WAITING]),

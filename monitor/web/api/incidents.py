@@ -155,7 +155,7 @@ async def acknowledge(
 async def unacknowledge(
     request: Request, services: ServicesDep, principal: ApiPrincipal, incident_id: Id
 ) -> Incident:
-    """Take it back."""
+    """Take the acknowledgement back."""
     await require_csrf(request, principal)
     allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(

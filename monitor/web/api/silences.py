@@ -199,7 +199,7 @@ async def add(
 async def end(
     request: Request, services: ServicesDep, principal: ApiPrincipal, silence_id: Id
 ) -> dict[str, Any]:
-    """End it now. One that is over stays as it is."""
+    """End the silence now. A silence that is over stays as it is."""
     await require_csrf(request, principal)
     allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     found = await services.database.write(

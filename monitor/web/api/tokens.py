@@ -329,7 +329,7 @@ async def create_token(
 async def revoke_token(
     request: Request, services: ServicesDep, principal: ApiPrincipal, token_id: Id
 ) -> dict[str, Any]:
-    """Revoke a token and those that it has made: they count no more, and their open feeds end."""
+    """Revoke a token and those that it has made. They no longer count, and their open feeds end."""
     await require_csrf(request, principal)
     return format_token(await revoke(services, principal, token_id), services.clock)
 

@@ -68,7 +68,7 @@ class TokenLookup:
         self._cache.clear()
 
     async def narrow(self, user: str, dags: Mapping[str, frozenset[str]], whole: frozenset[str]) -> None:
-        """Take from a user's tokens what the user may read no more: tokens.narrow()."""
+        """Take from a user's tokens what the user may no longer read: tokens.narrow()."""
         if lost := await self._database.write(
             lambda connection: narrow(connection, user, dags, whole, dags_projection.every_dag(connection))
         ):

@@ -67,7 +67,7 @@ class TooManyTokens(WindsockError):
 
 
 class TokenEnded(WindsockError):
-    """The token that makes another counts no more."""
+    """The error that the token that makes another no longer counts."""
 
 
 class NoSuchDag(WindsockError):
@@ -277,7 +277,7 @@ def _made_by(owner: Owner | None, share: str | None) -> tuple[ColumnElement[bool
 
 
 def _require_in_force(connection: Connection, token_id: int, now: datetime) -> None:
-    """Read it once more, and lock it: another replica may be revoking it at this moment."""
+    """Read the token again and lock it, because another replica may be revoking it at this moment."""
     query = select(table).where(table.c.id == token_id).with_for_update()
     row = connection.execute(query).mappings().one_or_none()
     token = _from_row(row)

@@ -42,7 +42,7 @@ async def show_acknowledge(request: Request, services: ServicesDep, token: str) 
 async def post_acknowledge(
     request: Request, services: ServicesDep, token: str, form: Annotated[Deed, Form()]
 ) -> RedirectResponse:
-    """Acknowledge, or take it back."""
+    """Acknowledge the incident, or take the acknowledgement back."""
     incident = await _incident(services, token)
 
     def write(connection: Connection) -> None:
@@ -200,7 +200,7 @@ async def show_unsubscribe(request: Request, services: ServicesDep, token: str) 
 
 @unsubscribe_router.post(UNSUBSCRIBE_PATH)
 async def post_unsubscribe(request: Request, services: ServicesDep, token: str) -> Response:
-    """Stop them, or take it back."""
+    """Stop the mails, or take that back."""
     content = forms.read_link(services, UNSUBSCRIBE, token)
     address, rule, now = content["address"], content["rule"], services.clock()
     form_data = await request.form()
