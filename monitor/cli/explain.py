@@ -239,7 +239,10 @@ def _explain_incident(connection: Connection, rules: Rules, number: int) -> list
         by = f" by {incident.closed_by}" if incident.closed_by else ""
         lines.append(f"  closed {format_time(incident.closed_at)}{by}: {incident.closed_because}")
     if incident.acked_at:
-        lines.append(f"  acknowledged {format_time(incident.acked_at)} by {incident.acked_by}")
+        until = f" until {format_time(incident.ack_until)}" if incident.ack_until else ""
+        lines.append(f"  acknowledged {format_time(incident.acked_at)} by {incident.acked_by}{until}")
+    if incident.assigned_at:
+        lines.append(f"  taken over {format_time(incident.assigned_at)} by {incident.assignee}")
     decided = decisions.decisions_of_incident(connection, number)
     return [*lines, *_explain_events(connection, rules, [decision.event_id for decision in decided])]
 

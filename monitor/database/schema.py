@@ -209,6 +209,9 @@ incidents = Table(
     Column("acked_at", UtcDateTime),
     Column("acked_by", Text),
     Column("ack_reason", Text),
+    Column("ack_until", UtcDateTime),  # when the acknowledgement lapses; null: it does not
+    Column("assignee", Text),  # who has taken it over
+    Column("assigned_at", UtcDateTime),
     Index(None, "deployment", "key", "opened_at"),
     Index(None, "state", "opened_at"),
     Index(None, "confirm_at"),

@@ -77,11 +77,12 @@ def load_contexts(
         if (notification := notifications.get(delivery.notification_id)) is None:
             continue
         listed = [seq for seq in seqs[notification.id][-SHOWN:] if seq in events]
+        incident = by_id.get(delivery.incident_id or 0)
         context = DeliveryContext(
             delivery=delivery,
             notification=notification,
             events=tuple(events[seq][0] for seq in listed),
-            incident=by_id.get(delivery.incident_id or 0),
+            incident=incident and incident.drop_lapsed(now),
             earlier=max(0, len(seqs[notification.id]) - SHOWN),
             seqs=tuple(listed),
             silenced=tuple(events[seq][1] for seq in listed),

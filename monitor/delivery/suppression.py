@@ -23,7 +23,7 @@ from monitor.rules.ruleset import Rules
 from monitor.rules.targets import ChannelName
 
 AFTER_ACKNOWLEDGEMENT = (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER)
-"""The kinds that are needless once somebody looks after the incident, or it is over."""
+"""The kinds that are needless once the incident is acknowledged or has ended."""
 
 NOTHING_TOLD = DeliveryOutcome(State.SUPERSEDED, "superseded: nobody was notified of this failure")
 

@@ -203,7 +203,7 @@ class Engine:
                 context, rule, RuleVerdict(None, f"suppressed by {silence}"), silence_id=silence.id
             )
         if kind in (NotificationKind.FOLLOW_UP, NotificationKind.REMINDER) and (
-            why := _acknowledgement_reason(context.change.incident)
+            why := _acknowledgement_reason(context.change.incident, context.now)
         ):
             return build_decision(context, rule, RuleVerdict(None, why))
         targets, nobody = self._targets(context, rules, rule, kind)
@@ -309,7 +309,8 @@ def _is_due(connection: Connection, rule: Rule, incident: Incident, now: datetim
     return last is not None and now - last >= rule.repeat
 
 
-def _acknowledgement_reason(incident: Incident | None) -> str | None:
+def _acknowledgement_reason(incident: Incident | None, now: datetime) -> str | None:
+    incident = incident and incident.drop_lapsed(now)
     if incident is None or incident.acked_by is None:
         return None
     return f"suppressed: incident {incident.id} is acknowledged by {incident.acked_by}: {incident.ack_reason}"

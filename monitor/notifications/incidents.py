@@ -5,15 +5,16 @@ decided in incident_transitions.py. The functions of this module write and read 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, literal, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, or_, select, update
 
 from monitor.database.schema import incidents as table
 from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest, read_each
 from monitor.event_log.filters import AllowedDags, readable
+from monitor.event_log.projections import dags as dags_projection
 from monitor.events.event import Event
 from monitor.notifications.incident_order import LatestFailures, Order
 
@@ -54,10 +55,14 @@ class Incident:
     latest_start: datetime | None = None
     latest_undated_start: datetime | None = None
     confirm_since: datetime | None = None
-    """The moment since which the closing report waits for Airflow's confirmation. None if it does not wait.
-    """
+    """The moment since which the closing report waits for Airflow's answer, or None."""
     confirm_at: datetime | None = None
     """The moment at which Airflow is asked next."""
+    ack_until: datetime | None = None
+    """The moment at which the acknowledgement lapses. None if it does not."""
+    assignee: str | None = None
+    """The name of whoever has taken the incident over."""
+    assigned_at: datetime | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> "Incident":
@@ -68,6 +73,12 @@ class Incident:
     def is_open(self) -> bool:
         """True if the incident is open."""
         return self.state == OPEN
+
+    def drop_lapsed(self, now: datetime) -> "Incident":
+        """Return the incident as it is now, without an acknowledgement that has lapsed."""
+        if self.ack_until is None or now < self.ack_until:
+            return self
+        return replace(self, acked_at=None, acked_by=None, ack_reason=None, ack_until=None)
 
     @property
     def status(self) -> str:
@@ -94,28 +105,54 @@ class Incident:
 
 @dataclass(frozen=True)
 class IncidentFilter:
-    """The filter of incidents. A field that is None matches all."""
+    """The filter of incidents. A field that is None or empty matches all."""
 
     state: str | None = None
     deployment: str | None = None
     dag_id: str | None = None
     acknowledged: bool | None = None
-    since: datetime | None = None
-    """Opened at this moment, or later."""
-    until: datetime | None = None
-    """Opened before this moment."""
+    status: tuple[str, ...] = ()
+    assignee: str | None = None
+    owner: str | None = None  # of the DAG, in any case
+    search: str | None = None  # a part of the title, in any case
+    now: datetime | None = None  # acknowledgements that have lapsed by then are none
+    since: datetime | None = None  # opened at this moment, or later
+    until: datetime | None = None  # opened before this moment
 
     def clauses(self) -> Iterator[ColumnElement[bool]]:
         """Yield the filter's conditions as SQL."""
-        for name in ("state", "deployment", "dag_id"):
+        for name in ("state", "deployment", "dag_id", "assignee"):
             if (value := getattr(self, name)) is not None:
                 yield table.c[name] == value
-        if self.acknowledged is not None:
-            yield table.c.acked_at.is_not(None) if self.acknowledged else table.c.acked_at.is_(None)
         if self.since is not None:
             yield table.c.opened_at >= self.since
         if self.until is not None:
             yield table.c.opened_at < self.until
+        yield from self._state_clauses()
+        if self.owner is not None:
+            yield dags_projection.has_owner(table.c.deployment, table.c.dag_id, self.owner)
+        if self.search is not None:
+            yield table.c.title.icontains(self.search, autoescape=True)
+
+    def _state_clauses(self) -> Iterator[ColumnElement[bool]]:
+        if self.acknowledged is not None:
+            yield self._is_acknowledged if self.acknowledged else ~self._is_acknowledged
+        if self.status:
+            yield or_(*(self._has_status(status) for status in self.status))
+
+    @property
+    def _is_acknowledged(self) -> ColumnElement[bool]:
+        lasts = [or_(table.c.ack_until.is_(None), table.c.ack_until > self.now)] if self.now else []
+        return and_(table.c.acked_at.is_not(None), *lasts)
+
+    def _has_status(self, status: str) -> ColumnElement[bool]:
+        is_open, is_resolved = table.c.state == OPEN, table.c.closed_by.is_(None)
+        return {
+            OPEN: and_(is_open, ~self._is_acknowledged),
+            ACKNOWLEDGED: and_(is_open, self._is_acknowledged),
+            RESOLVED: and_(table.c.state == CLOSED, is_resolved),
+            CLOSED: and_(table.c.state == CLOSED, ~is_resolved),
+        }[status]
 
 
 # Not `== OPEN`: SQLite would take the index on the state, and go through all that is open for each key.
@@ -171,10 +208,13 @@ _JOIN = _change("last_at", "last_seq", *_LATEST, failures=table.c.failures + 1)
 _BEGIN_LATER = _change("failures", "opened_at", "opened_seq", *_LATEST)
 _CLOSED = ("state", "closed_at", "closed_seq", "closed_because", "closed_by", "confirm_since", "confirm_at")
 _CLOSE = _change(*_CLOSED)
-_ABSORB = _change("failures", "opened_at", "opened_seq", *_LATEST, "acked_at", "acked_by", "ack_reason")
+_ACKED = ("acked_at", "acked_by", "ack_reason", "ack_until")
+_ASSIGNED = ("assignee", "assigned_at")
+_ABSORB = _change("failures", "opened_at", "opened_seq", *_LATEST, *_ACKED, *_ASSIGNED)
 _RENAME = _change("key", "title")
 _CONFIRM = _change("confirm_since", "confirm_at")
-_ACKNOWLEDGE = _change("acked_at", "acked_by", "ack_reason")
+_ACKNOWLEDGE = _change(*_ACKED)
+_ASSIGN = _change(*_ASSIGNED)
 _FLAP = _change("flapping", "quiet_seconds")
 
 
@@ -209,6 +249,7 @@ def reopen(connection: Connection, incident: Incident) -> Incident:
 def absorb(connection: Connection, incident: Incident, earlier: Incident) -> Incident:
     """Let an incident go on with what an earlier one of the same key had."""
     acked = incident if incident.acked_by is not None else earlier
+    assigned = incident if incident.assignee is not None else earlier
     return _apply_change(
         connection,
         _ABSORB,
@@ -216,9 +257,8 @@ def absorb(connection: Connection, incident: Incident, earlier: Incident) -> Inc
         failures=incident.failures + earlier.failures,
         opened_at=min(incident.opened_at, earlier.opened_at),
         opened_seq=min(incident.opened_seq, earlier.opened_seq),
-        acked_at=acked.acked_at,
-        acked_by=acked.acked_by,
-        ack_reason=acked.ack_reason,
+        **{name: getattr(acked, name) for name in _ACKED},
+        **{name: getattr(assigned, name) for name in _ASSIGNED},
         **_columns(incident.latest.merge(earlier.latest)),
     )
 
@@ -273,20 +313,32 @@ def begin_later(
 
 
 def acknowledge(
-    connection: Connection, incident_id: int, who: str, reason: str, now: datetime
+    connection: Connection,
+    incident_id: int,
+    who: str,
+    reason: str,
+    now: datetime,
+    until: datetime | None = None,
 ) -> Incident | None:
-    """Record that a person looks after the incident.
-    Follow-ups and reminders stop, and its end is still reported. Return None if there is no such incident."""
-    if find(connection, incident_id) is None:
-        return None
-    return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=now, acked_by=who, ack_reason=reason)
+    """Stop follow-ups and reminders until a moment, or until the incident ends.
+    Its end is still reported. Return None if there is no such incident."""
+    values = {"acked_at": now, "acked_by": who, "ack_reason": reason, "ack_until": until}
+    return _update(connection, _ACKNOWLEDGE, incident_id, **values)
 
 
 def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
     """Take an acknowledgement back. Return None if there is no such incident."""
-    if find(connection, incident_id) is None:
-        return None
-    return _apply_change(connection, _ACKNOWLEDGE, incident_id, acked_at=None, acked_by=None, ack_reason=None)
+    return _update(connection, _ACKNOWLEDGE, incident_id, **dict.fromkeys(_ACKED))
+
+
+def assign(connection: Connection, incident_id: int, assignee: str | None, now: datetime) -> Incident | None:
+    """Record who has taken an incident over, or that nobody has. Return None if it does not exist."""
+    return _update(connection, _ASSIGN, incident_id, assignee=assignee, assigned_at=now if assignee else None)
+
+
+def _update(connection: Connection, change: Statement, incident_id: int, **values: Any) -> Incident | None:
+    changed = change.first(connection, incident_id=incident_id, **values)
+    return Incident.from_row(changed) if changed else None
 
 
 def find(connection: Connection, incident_id: int, allowed_dags: AllowedDags = None) -> Incident | None:
@@ -303,10 +355,8 @@ _OF_IDS = KeyLookup(table, ("id",))
 
 def find_all(connection: Connection, ids: Iterable[int]) -> dict[int, Incident]:
     """Return the incidents that exist, by their ids."""
-    return {
-        row["id"]: Incident.from_row(row)
-        for row in _OF_IDS.rows(connection, ((incident_id,) for incident_id in set(ids)))
-    }
+    rows = _OF_IDS.rows(connection, ((incident_id,) for incident_id in set(ids)))
+    return {row["id"]: Incident.from_row(row) for row in rows}
 
 
 def still_open(connection: Connection, ids: Iterable[int]) -> set[int]:
@@ -326,10 +376,8 @@ def page(
     query = select(table).where(*(incident_filter or IncidentFilter()).clauses(), *rights)
     if before is not None:
         query = query.where(table.c.id < before)
-    return [
-        Incident.from_row(row)
-        for row in connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
-    ]
+    rows = connection.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings()
+    return [Incident.from_row(row) for row in rows]
 
 
 _LATEST_OF = Statement(

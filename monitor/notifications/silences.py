@@ -301,6 +301,24 @@ def page(
     return list(read_each("silences", found.mappings(), Silence.from_row))
 
 
+def find_of_incident(
+    connection: Connection, incident: Incident, now: datetime, limit: int, allowed_dags: AllowedDags = None
+) -> list[Silence]:
+    """Return the silences of an incident or its DAG that held while it was open, newest first."""
+    columns = silences_table.c
+    is_of_dag = (columns.deployment == incident.deployment) & (columns.dag_id == incident.dag_id)
+    query = select(silences_table).where(
+        (columns.incident_key == incident.key) | (columns.incident_key.is_(None) & is_of_dag),
+        columns.starts_at <= (incident.closed_at or now),
+        columns.ends_at >= incident.opened_at,
+        *readable(columns.deployment, columns.dag_id, allowed_dags),
+    )
+    rows = connection.execute(query.order_by(columns.id.desc()).limit(limit)).mappings()
+    found = read_each("silences", rows, Silence.from_row)
+    # The same file or asset may be of another Airflow too.
+    return [silence for silence in found if silence.match.deployment == (incident.deployment,)]
+
+
 def active(connection: Connection, now: datetime) -> list[Silence]:
     """Return the active silences, the one that lasts longest first.
 

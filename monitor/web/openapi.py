@@ -24,7 +24,7 @@ TAGS = {
     "runs": "Runs of DAGs with their tasks; the last training run",
     "assets": "Assets, and what their last update reported",
     "deliveries": "What was mailed or posted to whom, what was not, and why; sending one again",
-    "incidents": "What is wrong, since when, and who looks after it",
+    "incidents": "What is wrong, since when, and who has acknowledged it or taken it over",
     "silences": "What nobody is notified of for a while, by whom and why",
     "tokens": "What programs sign in with",
     "health": "For what watches the monitor itself",

@@ -108,6 +108,7 @@ INCIDENT: Shown = {
     "dag_id": "etl",
     "title": "etl fails",
     "state": "open",
+    "status": "acknowledged",
     "failures": 3,
     "opened_at": "2026-11-22T10:00:10Z",
     "opened_seq": 7,
@@ -121,6 +122,9 @@ INCIDENT: Shown = {
     "acknowledged_at": "2026-11-22T10:12:00Z",
     "acknowledged_by": "alice",
     "acknowledged_reason": "the source is down, a ticket is open",
+    "acknowledged_until": "2026-11-22T18:00:00Z",
+    "assignee": "alice",
+    "assigned_at": "2026-11-22T10:13:00Z",
 }
 SILENCE: Shown = {
     "id": 3,

@@ -4,6 +4,7 @@ filter that was misspelt would otherwise match everything.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_origin
 
 from fastapi import Path, Request
@@ -187,18 +188,27 @@ class DeliveriesQuery(Paged):
 class IncidentsQuery(Paged):
     """The query of incidents."""
 
-    state: Literal["open", "closed"] | None = Field(None, description="Whether it is over", examples=["open"])
+    state: Literal["open", "closed"] | None = Field(
+        None, description="`open`: it goes on; `closed`: it has ended", examples=["open"]
+    )
     deployment: Name | None = Field(None, description="The Airflow's name", examples=["local"])
     dag_id: Name | None = Field(None, description="The DAG that it is of", examples=["etl"])
     acknowledged: bool | None = Field(
-        None, description="true: those that somebody looks after; false: the others", examples=[False]
+        None, description="true: those that are acknowledged; false: the others", examples=[False]
     )
+    status: list[Literal["open", "acknowledged", "resolved", "closed"]] = Field(
+        [], description="The state as people know it; any one of several is enough", examples=[["open"]]
+    )
+    assignee: Name | None = Field(None, description="Who has taken it over", examples=["alice"])
+    owner: Name | None = Field(None, description="An owner of its DAG, in any case", examples=["data-team"])
+    search: Name | None = Field(None, description="A part of the title, in any case", examples=["nightly"])
     since: Moment | None = Field(None, description="RFC 3339: opened then or later", examples=[SHOWN_SINCE])
     until: Moment | None = Field(None, description="RFC 3339: opened before then", examples=[SHOWN_UNTIL])
 
-    def to_filter(self) -> IncidentFilter:
-        """Return the filter of incidents."""
-        return IncidentFilter(**self.model_dump(exclude={"limit", "cursor"}))
+    def to_filter(self, now: datetime) -> IncidentFilter:
+        """Return the filter of incidents. An acknowledgement that has lapsed by `now` is none."""
+        values = self.model_dump(include=set(IncidentFilter.__dataclass_fields__), exclude={"status"})
+        return IncidentFilter(**values, status=tuple(self.status), now=now)
 
 
 class SilencesQuery(Paged):

@@ -118,5 +118,7 @@ def _incident_info(incident: Incident | None, openings: int) -> IncidentInfo | N
         closed_at=incident.closed_at,
         acknowledged_by=incident.acked_by,
         acknowledged_reason=incident.ack_reason,
+        acknowledged_until=incident.ack_until,
+        assignee=incident.assignee,
         openings=openings,
     )

@@ -203,7 +203,8 @@ def _overview(message: MessageContext, zone: tzinfo) -> Iterator[tuple[str, str]
             yield "From", format_time(incident.opened_at, zone)
             yield "To", format_time(incident.closed_at or message.at, zone)
             yield "Down for", f"{span(incident.lasted)}, {pluralize(incident.failures, 'failure')}"
-            yield "Acknowledged", _acknowledged(message)
+            yield "Acknowledged", _acknowledged(message, zone)
+            yield "Taken over", _assignee(message)
         else:
             yield "At", format_time(message.at, zone)
         return
@@ -214,7 +215,8 @@ def _overview(message: MessageContext, zone: tzinfo) -> Iterator[tuple[str, str]
         yield "Since", format_time(_since(message), zone) + counted
     else:
         yield "Since", format_time(_since(message), zone)
-    yield "Acknowledged", _acknowledged(message)
+    yield "Acknowledged", _acknowledged(message, zone)
+    yield "Taken over", _assignee(message)
 
 
 def _since(message: MessageContext) -> datetime | None:
@@ -224,12 +226,19 @@ def _since(message: MessageContext) -> datetime | None:
     return min(began, found) if began and found else began or found
 
 
-def _acknowledged(message: MessageContext) -> str:
+def _assignee(message: MessageContext) -> str:
+    assignee = message.incident.assignee if message.incident else None
+    return f"by {assignee}" if assignee else ""
+
+
+def _acknowledged(message: MessageContext, zone: tzinfo) -> str:
     incident = message.incident
     if incident is None or incident.acknowledged_by is None:
         return ""
     reason = f": {incident.acknowledged_reason}" if incident.acknowledged_reason else ""
-    return f"by {incident.acknowledged_by}{reason}"
+    until = incident.acknowledged_until
+    ends = f" until {format_time(until, zone)}" if until else ""
+    return f"by {incident.acknowledged_by}{ends}{reason}"
 
 
 def _what(message: MessageContext) -> str:

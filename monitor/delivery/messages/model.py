@@ -200,6 +200,9 @@ class IncidentInfo:
     closed_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledged_reason: str | None = None
+    acknowledged_until: datetime | None = None
+    assignee: str | None = None
+    """Who has taken it over."""
     openings: int = 0
     """The number of recent incidents of the same kind, with this one. 0 if nobody counted."""
 

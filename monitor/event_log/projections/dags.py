@@ -1,8 +1,10 @@
 """The read model of DAGs: the paused state, and the tags, owners and schedule from Airflow's listing."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, union, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, exists, insert, select, union, update
 
 from monitor.database.schema import dag_runs, dags
 from monitor.database.statements import KeyLookup, Row
@@ -94,6 +96,15 @@ _DAGS = KeyLookup(dags, _AT, columns=(*_AT, "tags", "owners"))
 def find_labels(connection: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Row]:
     """Return the tags and owners of each of these (deployment, dag_id), if Airflow's list has shown them."""
     return {(row["deployment"], row["dag_id"]): row for row in _DAGS.rows(connection, names)}
+
+
+def has_owner(deployment: ColumnElement[str], dag_id: ColumnElement[Any], owner: str) -> ColumnElement[bool]:
+    """Return the condition that the DAG of a row has this owner, whatever its case, by the JSON text."""
+    return exists().where(
+        dags.c.deployment == deployment,
+        dags.c.dag_id == dag_id,
+        cast(dags.c.owners, Text).icontains(json.dumps(owner), autoescape=True),
+    )
 
 
 def facts_of(connection: Connection, event: Event) -> MatchSubject:

@@ -1,14 +1,16 @@
-"""Incidents: what is wrong, since when, who looks after it."""
+"""Incidents: what is wrong, since when, who has acknowledged it or taken it over."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
 from monitor.event_log.filters import AllowedDags
+from monitor.events.data import Moment
 from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions, queries
@@ -29,9 +31,11 @@ from monitor.web.responses import (
     problems,
 )
 from monitor.web.services import Services, ServicesDep
-from monitor.web.silence_validation import MAX_REASON
+from monitor.web.silence_validation import MAX_REASON, MAX_SILENCE
 
 router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS, route_class=ETagRoute)
+MAX_ACKNOWLEDGEMENT = MAX_SILENCE
+"""Until it lapses; nobody plans for longer."""
 Reason = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON),
@@ -55,6 +59,9 @@ class Acknowledgement(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"reason": "the source is down, a ticket is open"}]}
     )
     reason: Reason
+    until: Moment | None = Field(
+        None, description="RFC 3339: when it lapses, and reminders go on; null: when the incident ends"
+    )
 
 
 @router.get(
@@ -64,13 +71,13 @@ async def all_incidents(
     services: ServicesDep, principal: ApiPrincipal, pager: Paging, query: Annotated[IncidentsQuery, Query()]
 ) -> dict[str, Any]:
     """Return incidents, newest first."""
-    allowed_dags = await services.authenticator.get_permissions(principal)
+    allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     rows = await services.database.read(
         lambda connection: incidents.page(
-            connection, query.limit + 1, query.cursor, query.to_filter(), allowed_dags
+            connection, query.limit + 1, query.cursor, query.to_filter(now), allowed_dags
         )
     )
-    return pager.page("incidents", rows, query.limit, lambda row: row.id)
+    return pager.page("incidents", (row.drop_lapsed(now) for row in rows), query.limit, lambda row: row.id)
 
 
 @router.get(
@@ -85,7 +92,7 @@ async def incident(
     """Return one incident, with each rule's decisions about its latest events and the deliveries of them."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     found = await services.database.read(
-        lambda connection: detail(connection, incident_id, allowed_dags, query.cursor)
+        lambda connection: detail(connection, incident_id, allowed_dags, services.clock(), query.cursor)
     )
     if found is None:
         raise _unknown(incident_id)
@@ -93,11 +100,19 @@ async def incident(
 
 
 def detail(
-    connection: Connection, incident_id: int, allowed_dags: AllowedDags, before: int | None = None
+    connection: Connection,
+    incident_id: int,
+    allowed_dags: AllowedDags,
+    now: datetime,
+    before: int | None = None,
 ) -> dict[str, Any] | None:
     """Return an incident with its ledger, or None if the reader may not see it or it does not exist."""
     found = incidents.find(connection, incident_id, allowed_dags)
-    return vars(found) | load_ledger(connection, incident_id, allowed_dags, before) if found else None
+    if found is None:
+        return None
+    incident = found.drop_lapsed(now)
+    ledger = load_ledger(connection, incident_id, allowed_dags, before)
+    return vars(incident) | {"status": incident.status} | ledger
 
 
 def load_ledger(
@@ -132,16 +147,31 @@ async def acknowledge(
     incident_id: Id,
     acknowledgement: Acknowledgement,
 ) -> Incident:
-    """Acknowledge the incident: you look after it. Reminders stop, and its end is still notified."""
+    """Stop follow-ups and reminders, for everybody, until a moment or until the incident ends.
+    Its end is still notified."""
     await require_csrf(request, principal)
+    return await acknowledge_by(
+        services, principal, incident_id, acknowledgement.reason, acknowledgement.until
+    )
+
+
+async def acknowledge_by(
+    services: Services, principal: Principal, incident_id: int, reason: str, until: datetime | None
+) -> Incident:
+    """Acknowledge an incident in a reader's name. Raises 404, 409, and 422 if `until` cannot be."""
+    now = services.clock()
+    if until is not None and not now < until <= now + MAX_ACKNOWLEDGEMENT:
+        raise HTTPException(
+            422,
+            f"until: {until:%Y-%m-%d %H:%M} UTC is over, or more than {MAX_ACKNOWLEDGEMENT.days} days away; "
+            "give a moment in between",
+        )
     allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
         services,
         incident_id,
         allowed_dags,
-        lambda connection: incidents.acknowledge(
-            connection, incident_id, principal.name, acknowledgement.reason, services.clock()
-        ),
+        lambda connection: incidents.acknowledge(connection, incident_id, principal.name, reason, now, until),
     )
 
 
@@ -163,6 +193,49 @@ async def unacknowledge(
         incident_id,
         allowed_dags,
         lambda connection: incidents.unacknowledge(connection, incident_id),
+    )
+
+
+@router.post(
+    "/{incident_id}/assignee",
+    response_model=IncidentResponse,
+    response_description="The incident, as it is now",
+    operation_id="takeOverIncident",
+    responses=WRITING | problems(404, 409),
+)
+async def take_over(
+    request: Request, services: ServicesDep, principal: ApiPrincipal, incident_id: Id
+) -> Incident:
+    """Take it over: pages, the API and mails name you as its assignee. Notifications stay as they are."""
+    await require_csrf(request, principal)
+    return await assign_to(services, principal, incident_id, principal.name)
+
+
+@router.delete(
+    "/{incident_id}/assignee",
+    response_model=IncidentResponse,
+    response_description="The incident, as it is now",
+    operation_id="releaseIncident",
+    responses=WRITING | problems(404, 409),
+)
+async def release(
+    request: Request, services: ServicesDep, principal: ApiPrincipal, incident_id: Id
+) -> Incident:
+    """Give it back: nobody has taken it over any more."""
+    await require_csrf(request, principal)
+    return await assign_to(services, principal, incident_id, None)
+
+
+async def assign_to(
+    services: Services, principal: Principal, incident_id: int, assignee: str | None
+) -> Incident:
+    """Let somebody, or nobody, have taken an incident over. Raises 404 and 409."""
+    allowed_dags = await services.authenticator.get_permissions(principal)
+    return await change(
+        services,
+        incident_id,
+        allowed_dags,
+        lambda connection: incidents.assign(connection, incident_id, assignee, services.clock()),
     )
 
 
@@ -218,7 +291,7 @@ async def change(
     found = await services.database.write(write_if_open)
     if found is None:
         raise _unknown(incident_id)
-    return found
+    return found.drop_lapsed(services.clock())
 
 
 def _unknown(incident_id: int) -> HTTPException:

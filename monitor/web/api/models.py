@@ -150,7 +150,10 @@ class IncidentResponse(ResponseModel):
     key: str
     dag_id: str | None
     title: str
-    state: Literal["open", "closed"]
+    state: Literal["open", "closed"] = Field(description="`open`: it goes on; `closed`: it has ended")
+    status: Literal["open", "acknowledged", "resolved", "closed"] = Field(
+        description="The same as people know it. `resolved`: an event ended it; `closed`: somebody closed it"
+    )
     failures: int
     opened_at: datetime
     opened_seq: int
@@ -167,6 +170,12 @@ class IncidentResponse(ResponseModel):
     acknowledged_at: datetime | None = Field(validation_alias=_record("acknowledged_at", "acked_at"))
     acknowledged_by: str | None = Field(validation_alias=_record("acknowledged_by", "acked_by"))
     acknowledged_reason: str | None = Field(validation_alias=_record("acknowledged_reason", "ack_reason"))
+    acknowledged_until: datetime | None = Field(
+        validation_alias=_record("acknowledged_until", "ack_until"),
+        description="When the acknowledgement lapses; null: it lasts until the incident ends",
+    )
+    assignee: str | None = Field(description="Who has taken it over")
+    assigned_at: datetime | None
 
 
 class IncidentPage(ResponseModel):

@@ -33,7 +33,7 @@ acknowledge_router = APIRouter(include_in_schema=False)
 
 @acknowledge_router.get(ACKNOWLEDGE_PATH)
 async def show_acknowledge(request: Request, services: ServicesDep, token: str) -> HTMLResponse:
-    """Show the incident, and who looks after it."""
+    """Show the incident, and who has acknowledged it."""
     incident = await _incident(services, token)
     return render(request, "link_acknowledge.html", None, incident=incident)
 
@@ -62,7 +62,7 @@ async def _incident(services: Services, token: str) -> Incident:
     found = await services.database.read(lambda connection: incidents.find(connection, incident_id))
     if found is None:
         raise HTTPException(404, f"Incident {incident_id} is known here no more.")
-    return found
+    return found.drop_lapsed(services.clock())
 
 
 SHOWN = 20  # active silences
@@ -76,7 +76,6 @@ silence_router = APIRouter(include_in_schema=False)
 class SilenceDeed(Deed):
     """The form of the page that silences."""
 
-    until: str = ""
     own_end: str = ""
     silence_id: int = 0
 

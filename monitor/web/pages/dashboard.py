@@ -206,9 +206,10 @@ def _load_activity(connection: Connection, allowed_dags: AllowedDags) -> dict[st
 
 def _load_incidents(connection: Connection, allowed_dags: AllowedDags, now: datetime) -> dict[str, Any]:
     """Load incidents and silences, for those who may see them."""
-    found = incidents.page(
+    still_open = incidents.page(
         connection, COUNTED, incident_filter=IncidentFilter(incidents.OPEN), allowed_dags=allowed_dags
     )
+    found = [incident.drop_lapsed(now) for incident in still_open]
     unattended = [incident for incident in found if not incident.acked_by]
     shown = unattended[:SHOWN_ATTENTION]
     summaries = summarize(connection, shown, allowed_dags)

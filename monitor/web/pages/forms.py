@@ -93,6 +93,8 @@ class Deed(BaseModel):
     action: str = ""
     name: Name = ""
     reason: Text = ""
+    until: str = ""
+    """The chosen end, by its name. Empty if the incident's own end is meant."""
 
     @property
     def who(self) -> str:

@@ -1,13 +1,13 @@
 """The pages of incidents."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 
@@ -16,24 +16,37 @@ from monitor.event_log import read
 from monitor.event_log.filters import AllowedDags
 from monitor.event_log.projections import runs as runs_projection
 from monitor.event_log.projections.runs import RunName, Strip
-from monitor.notifications import incidents
+from monitor.notifications import incidents, silences
 from monitor.notifications.incidents import Incident, IncidentFilter
 from monitor.notifications.outbox.records import Decision, Delivery, NotificationKind, State
+from monitor.rules.field_types import WILD
 from monitor.web.api import incidents as incidents_api
 from monitor.web.api.incidents import change
 from monitor.web.dependencies import PagePrincipal, require_csrf
 from monitor.web.incident_summary import IncidentSummary, find_last_good, summarize
-from monitor.web.pages.events import airflow_url, lines_of, live
-from monitor.web.pages.forms import Deed
+from monitor.web.pages.events import airflow_url, drop_empty, lines_of, live
+from monitor.web.pages.forms import Deed, choices, end_of
 from monitor.web.pages.runs import with_strips
 from monitor.web.paths import redirect
-from monitor.web.query_params import MAX_SEQ, Id, LedgerQuery, Paged
+from monitor.web.query_params import (
+    MAX_SEQ,
+    Id,
+    IncidentsQuery,
+    LedgerQuery,
+    ListFilters,
+    Paged,
+    list_filters,
+)
 from monitor.web.responses import cut_page
-from monitor.web.services import ServicesDep
+from monitor.web.rule_descriptions import describe_silence
+from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import EventLine, render
 
 SHOWN = 150  # decisions of a page, and deliveries: the latest, which show how it stands
 SHOWN_RUNS = 10  # runs that an incident covers, the latest
+SHOWN_SILENCES = 20  # of one incident, the latest
+FILTERS = tuple(name for name in IncidentsQuery.model_fields if name not in Paged.model_fields)
+TASK = "task:"  # before the keys of incidents of tasks
 ENDS = ("success", "running")  # events by which an incident ends, and none of its failures
 LATE = timedelta(minutes=2)  # an event that was received later says so
 
@@ -72,6 +85,8 @@ class Note:
     state: str
     text: str = ""
     """Empty of the end: the incident's row has it."""
+    until: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,13 +104,17 @@ class TimelineEntry:
 
 
 def build_timeline(
-    connection: Connection, incident: Incident, ledger: Mapping[str, Any], allowed_dags: AllowedDags
+    connection: Connection,
+    incident: Incident,
+    ledger: Mapping[str, Any],
+    now: datetime,
+    allowed_dags: AllowedDags,
 ) -> list[TimelineEntry]:
     """Return what a page of an incident's ledger and its ends hold, in order of time."""
     entries = [
         *_events(connection, incident, ledger["decisions"], allowed_dags),
         *_notifications(ledger["deliveries"]),
-        *_notes(incident),
+        *_notes(connection, incident, now, allowed_dags),
     ]
     return sorted(entries, key=lambda entry: (entry.at, entry.key))
 
@@ -127,12 +146,33 @@ def _notifications(deliveries: Iterable[Delivery]) -> Iterator[TimelineEntry]:
         yield TimelineEntry(first.created_at, f"notification {notification_id:020}", notification=made)
 
 
-def _notes(incident: Incident) -> Iterator[TimelineEntry]:
+def _notes(
+    connection: Connection, incident: Incident, now: datetime, allowed_dags: AllowedDags
+) -> Iterator[TimelineEntry]:
     if incident.acked_at:
-        note = Note("acknowledged", f"Acknowledged by {incident.acked_by}: {incident.ack_reason}")
+        note = Note(
+            "acknowledged",
+            f"Acknowledged by {incident.acked_by}",
+            incident.ack_until,
+            incident.ack_reason or "",
+        )
         yield TimelineEntry(incident.acked_at, "note 1", note=note)
+    if incident.ack_until and incident.ack_until <= min(now, incident.closed_at or now):
+        text = f"The acknowledgement of {incident.acked_by} has lapsed. Reminders go on."
+        yield TimelineEntry(incident.ack_until, "note 2", note=Note("lapsed", text))
+    if incident.assigned_at:
+        note = Note("assigned", f"Taken over by {incident.assignee}")
+        yield TimelineEntry(incident.assigned_at, "note 3", note=note)
+    for silence in silences.find_of_incident(connection, incident, now, SHOWN_SILENCES, allowed_dags):
+        note = Note(
+            "silenced",
+            f"{silence.author} silenced {describe_silence(silence)}",
+            silence.ends_at,
+            silence.reason,
+        )
+        yield TimelineEntry(silence.created_at, f"note 4 {silence.id:020}", note=note)
     if incident.closed_at:
-        yield TimelineEntry(incident.closed_at, "note 2", note=Note(incident.status))
+        yield TimelineEntry(incident.closed_at, "note 5", note=Note(incident.status))
 
 
 def find_covered_runs(
@@ -148,9 +188,16 @@ def find_covered_runs(
     return list(with_strips(connection, (row for row in rows if row)))
 
 
-class IncidentsForm(Paged):
+class IncidentsForm(IncidentsQuery):
+    """The same as a form sends it, with fields that were left empty and moments without a zone: UTC."""
+
     open_cursor: int | None = Field(None, ge=1, le=MAX_SEQ)
     """Where the page of those that are open begins."""
+
+    @field_validator(*FILTERS, mode="before")
+    @classmethod
+    def _drop_empty(cls, value: Any) -> Any:
+        return drop_empty(value)
 
 
 IncidentRow = tuple[Incident, IncidentSummary]
@@ -158,15 +205,34 @@ IncidentRow = tuple[Incident, IncidentSummary]
 
 def _load_page(
     connection: Connection,
-    limit: int,
+    query: IncidentsForm,
     cursor: int | None,
     incident_filter: IncidentFilter,
     allowed_dags: AllowedDags,
 ) -> tuple[list[IncidentRow], int | None]:
-    found = incidents.page(connection, limit + 1, cursor, incident_filter, allowed_dags)
-    summaries = summarize(connection, found, allowed_dags)
-    rows = ((incident, summaries[incident.id]) for incident in found)
-    return cut_page(rows, limit, lambda row: row[0].id)
+    now = incident_filter.now
+    found = incidents.page(connection, query.limit + 1, cursor, incident_filter, allowed_dags)
+    current = [incident.drop_lapsed(now) if now else incident for incident in found]
+    summaries = summarize(connection, current, allowed_dags)
+    rows = ((incident, summaries[incident.id]) for incident in current)
+    return cut_page(rows, query.limit, lambda row: row[0].id)
+
+
+def _load_list(
+    connection: Connection, query: IncidentsForm, is_filtered: bool, now: datetime, allowed_dags: AllowedDags
+) -> dict[str, Any]:
+    """Those that match; without a filter, those that are open and those that have ended."""
+    incident_filter = query.to_filter(now)
+    if is_filtered:
+        matching, following = _load_page(connection, query, query.cursor, incident_filter, allowed_dags)
+        return {"matching": matching, "next": following}
+    ended, following = _load_page(
+        connection, query, query.cursor, replace(incident_filter, state=incidents.CLOSED), allowed_dags
+    )
+    still_open, next_open = _load_page(
+        connection, query, query.open_cursor, replace(incident_filter, state=incidents.OPEN), allowed_dags
+    )
+    return {"open": still_open, "next_open": next_open, "ended": ended, "next": following}
 
 
 router = APIRouter(prefix="/incidents", include_in_schema=False)
@@ -177,29 +243,27 @@ async def list_incidents(
     request: Request,
     services: ServicesDep,
     principal: PagePrincipal,
-    query: Annotated[IncidentsForm, Query()],
+    list_query: Annotated[ListFilters[IncidentsForm], Depends(list_filters(IncidentsForm))],
 ) -> HTMLResponse:
-    """The open ones first, then those that have ended, page by page."""
-    allowed_dags = await services.authenticator.get_permissions(principal)
+    """The open ones first, then those that have ended; or those that match the filters. Page by page."""
+    query = list_query.query
+    allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
+    filters = query.model_dump(mode="json", include=set(FILTERS), exclude_defaults=True)
+    is_filtered = bool(filters or list_query.mistakes)
 
     def load(connection: Connection) -> dict[str, Any]:
-        ended, following = _load_page(
-            connection, query.limit, query.cursor, IncidentFilter(incidents.CLOSED), allowed_dags
-        )
-        still_open, next_open = _load_page(
-            connection, query.limit, query.open_cursor, IncidentFilter(incidents.OPEN), allowed_dags
-        )
-        return live(connection) | {
-            "open": still_open,
-            "next_open": next_open,
-            "ended": ended,
-            "next": following,
-        }
+        if list_query.mistakes:
+            return live(connection) | {"matching": [], "next": None}
+        return live(connection) | _load_list(connection, query, is_filtered, now, allowed_dags)
 
     values = await services.database.read(load)
     return render(
-        *(request, "incidents.html", principal),
+        *(request, "incidents.html", principal, list_query.status),
         is_first=query.cursor is None,
+        is_filtered=is_filtered,
+        mistakes=list_query.mistakes,
+        given=filters,
+        statuses=incidents.STATUSES,
         airflows=services.settings.airflow_pages,
         **values,
     )
@@ -215,26 +279,31 @@ async def show_incident(
 ) -> HTMLResponse:
     """What is wrong, what is done about it, and one timeline of all that happened."""
     allowed_dags = await services.authenticator.get_permissions(principal)
+    now = services.clock()
     values = await services.database.read(
-        lambda connection: _load_incident(connection, incident_id, allowed_dags, query.cursor)
+        lambda connection: _load_incident(connection, incident_id, allowed_dags, now, query.cursor)
     )
     if values is None:
         raise HTTPException(404, f"No incident {incident_id} is known here.")
-    airflow = airflow_url(services, values["incident"].deployment)
     return render(
-        request, "incident.html", principal, is_first=query.cursor is None, airflow=airflow, **values
+        *(request, "incident.html", principal),
+        is_first=query.cursor is None,
+        airflow=airflow_url(services, values["incident"].deployment),
+        choices=choices(now, services.rules.current.config.timezone),
+        **values,
     )
 
 
 def _load_incident(
-    connection: Connection, incident_id: int, allowed_dags: AllowedDags, before: int | None
+    connection: Connection, incident_id: int, allowed_dags: AllowedDags, now: datetime, before: int | None
 ) -> dict[str, Any] | None:
-    incident = incidents.find(connection, incident_id, allowed_dags)
-    if incident is None:
+    found = incidents.find(connection, incident_id, allowed_dags)
+    if found is None:
         return None
+    incident = found.drop_lapsed(now)
     ledger = incidents_api.load_ledger(connection, incident_id, allowed_dags, before, SHOWN)
     summary = summarize(connection, [incident], allowed_dags)[incident_id]
-    timeline = build_timeline(connection, incident, ledger, allowed_dags)
+    timeline = build_timeline(connection, found, ledger, now, allowed_dags)
     return live(connection) | {
         "incident": incident,
         "ledger": ledger,
@@ -242,7 +311,24 @@ def _load_incident(
         "last_good": find_last_good(connection, incident, summary.run),
         "covered": find_covered_runs(connection, incident.deployment, timeline),
         "timeline": timeline,
+        "silence_links": list(_silence_links(incident, summary)),
     }
+
+
+def _silence_links(incident: Incident, summary: IncidentSummary) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the reader may silence from here, and the fields of the form: as much as a match can say."""
+    fields = {"deployment": incident.deployment, "dag_id": incident.dag_id}
+    has_globs = not WILD.isdisjoint(f"{incident.deployment}{incident.dag_id or ''}")
+    if incident.is_of_dag and not has_globs:
+        yield "Silence this DAG", {"incident": incident.id}
+        return
+    yield "Silence this incident", {"incident": incident.id}
+    if incident.dag_id is None or has_globs:
+        return
+    task = summary.task
+    if incident.key.startswith(TASK) and task and WILD.isdisjoint(task.first.task_id):
+        yield f"Silence the task {task.first.task_id}", {**fields, "task_id": task.first.task_id}
+    yield "Silence this DAG", fields
 
 
 @router.post("/{incident_id}/acknowledge")
@@ -255,14 +341,42 @@ async def acknowledge(
 ) -> RedirectResponse:
     """The form on that page; `action=take_back` undoes it."""
     await require_csrf(request, principal)
-    allowed_dags = await services.authenticator.get_permissions(principal)
+    if form.action == "take_back":
+        allowed_dags = await services.authenticator.get_permissions(principal)
+        await change(
+            services,
+            incident_id,
+            allowed_dags,
+            lambda connection: incidents.unacknowledge(connection, incident_id),
+        )
+    else:
+        until = _read_end(services, form)
+        await incidents_api.acknowledge_by(services, principal, incident_id, form.why, until)
+    return redirect(request, f"/incidents/{incident_id}")
 
-    def write(connection: Connection) -> Incident | None:
-        if form.action == "take_back":
-            return incidents.unacknowledge(connection, incident_id)
-        return incidents.acknowledge(connection, incident_id, principal.name, form.why, services.clock())
 
-    await change(services, incident_id, allowed_dags, write)
+def _read_end(services: Services, form: Deed) -> datetime | None:
+    """Raises 422."""
+    if not form.until:
+        return None
+    try:
+        return end_of(form.until, "", services.clock(), services.rules.current.config.timezone)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+@router.post("/{incident_id}/assignee")
+async def take_over(
+    request: Request,
+    services: ServicesDep,
+    principal: PagePrincipal,
+    incident_id: Id,
+    form: Annotated[Deed, Form()],
+) -> RedirectResponse:
+    """The button on that page; `action=release` undoes it."""
+    await require_csrf(request, principal)
+    assignee = None if form.action == "release" else principal.name
+    await incidents_api.assign_to(services, principal, incident_id, assignee)
     return redirect(request, f"/incidents/{incident_id}")
 
 

@@ -97,6 +97,21 @@ def test_an_acknowledgement_ends_follow_ups_and_not_the_recovery(
     assert [office.latest().kind, office.latest().state] == [NotificationKind.RECOVERED, State.SENT]
 
 
+def test_a_follow_up_is_sent_once_the_acknowledgement_has_lapsed(
+    database: Database, clock: FakeClock, mailbox: Mailbox
+) -> None:
+    office = Office(database, clock, mailbox, config=of_rule(group=Group(interval="1m")))
+    office.tell(run_event("failed", run_id="1"))
+    office.deliver()
+    office.tell(run_event("failed", run_id="2", start=1))
+    until = clock() + timedelta(seconds=30)
+    office.town.write(lambda connection: incidents.acknowledge(connection, 1, "ada", "on it", clock(), until))
+    clock.forward(60)
+    office.deliver()
+    assert [office.latest().kind, office.latest().state] == [NotificationKind.FOLLOW_UP, State.SENT]
+    assert "ada" not in texts(mailbox)[-1]
+
+
 def test_a_follow_up_of_what_is_over_is_not_told(
     database: Database, clock: FakeClock, mailbox: Mailbox
 ) -> None:

@@ -228,6 +228,26 @@ def test_an_acknowledged_incident_is_quiet_until_it_recovers(database: Database,
     assert here.mail() == [f"recovered r {OPS} 1"]
 
 
+def test_an_acknowledgement_that_has_lapsed_stops_nothing(database: Database, clock: FakeClock) -> None:
+    here = town(database, clock, rule(repeat="1h"))
+    reminders = Reminders(database, here.engine, WakeSignal(), clock, reraise)
+    here.fail()
+    here.mail()
+    until = clock() + timedelta(hours=3)
+    here.write(lambda connection: incidents.acknowledge(connection, 1, "bob", "on it", clock(), until))
+    clock.forward(3 * HOUR - 1)
+    asyncio.run(reminders.look())
+    here.fail()
+    assert here.mail() == []
+    assert here.incidents()[0].drop_lapsed(clock()).status == incidents.ACKNOWLEDGED
+    clock.forward(1)
+    assert here.incidents()[0].drop_lapsed(clock()).status == incidents.OPEN
+    asyncio.run(reminders.look())
+    assert here.mail() == [f"reminder r {OPS} 1"]
+    event = here.fail()
+    assert here.why(event)[0].notification_id is not None
+
+
 def test_a_reminder_of_what_is_still_wrong(database: Database, clock: FakeClock) -> None:
     here = town(database, clock, rule(repeat="6h"), rule(name="quiet", to=[DATA]))
     reminders = Reminders(database, here.engine, WakeSignal(), clock, reraise)

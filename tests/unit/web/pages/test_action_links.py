@@ -309,7 +309,7 @@ def test_what_is_over_is_not_acknowledged(monitor: Served) -> None:
     fail(monitor)
     monitor.post([run_event("success", "etl", "run_9", start=60)])
     path = links(monitor)["acknowledge"]
-    assert "It is over" in monitor.client.get(path).text
+    assert "There is nothing to acknowledge" in monitor.client.get(path).text
     assert monitor.client.post(path, data={"reason": "x"}).status_code == 303
     assert state(monitor)[1][0].acked_by is None
 

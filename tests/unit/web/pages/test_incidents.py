@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, insert
 
-from monitor.database.schema import events
+from monitor.database.schema import dags, events
 from monitor.events.identity import run_id_of
 from monitor.notifications.outbox import queries, queue
 from monitor.notifications.outbox.records import State
@@ -121,6 +122,108 @@ def test_acknowledging(monitor: Served, clock: FakeClock) -> None:
     assert monitor.client.post(path, json={"reason": "x"}, headers=EVIL).status_code == 403
     missing = monitor.client.post("/api/v1/incidents/9/acknowledgement", json={"reason": "x"})
     assert missing.status_code == 404
+
+
+def test_an_acknowledgement_lapses(monitor: Served, clock: FakeClock) -> None:
+    fail(monitor)
+    path = "/api/v1/incidents/1/acknowledgement"
+    for until in (clock.now, clock.now + timedelta(days=400)):
+        refused = monitor.client.post(path, json={"reason": "x", "until": until.isoformat()})
+        assert refused.status_code == 422
+        assert "until: " in refused.json()["detail"]
+    assert monitor.client.post(path, json={"reason": "x", "until": "tomorrow"}).status_code == 422
+    until = clock.now + timedelta(hours=1)
+    acked = monitor.client.post(path, json={"reason": "on it", "until": until.isoformat()}).json()
+    assert (acked["status"], acked["acknowledged_until"]) == ("acknowledged", "2026-11-22T11:00:00Z")
+    clock.forward(3600)
+    found = get(monitor.client, "/api/v1/incidents/1")
+    assert (found["status"], found["acknowledged_by"], found["acknowledged_until"]) == ("open", None, None)
+    for query in ("status=open", "acknowledged=false", "state=open"):
+        assert len(get(monitor.client, f"/api/v1/incidents?{query}")["incidents"]) == 1, query
+    assert get(monitor.client, "/api/v1/incidents?status=acknowledged")["incidents"] == []
+    page = monitor.client.get("/incidents/1").text
+    assert "The acknowledgement of local has lapsed" in page
+    assert "/incidents/1/acknowledge" in page
+
+
+def test_taking_over(monitor: Served) -> None:
+    fail(monitor)
+    path = "/api/v1/incidents/1/assignee"
+    assert monitor.client.post(path, headers=EVIL).status_code == 403
+    taken = monitor.client.post(path).json()
+    assert (taken["assignee"], taken["status"]) == ("local", "open")
+    assert taken["assigned_at"]
+    for page in ("/incidents", "/incidents/1"):
+        assert "Taken over by local" in monitor.client.get(page).text
+    assert monitor.client.delete(path).json()["assignee"] is None
+    assert "Taken over by" not in monitor.client.get("/incidents/1").text
+    assert monitor.client.post("/api/v1/incidents/9/assignee").status_code == 404
+    assert monitor.client.post("/incidents/1/assignee", headers=EVIL).status_code == 403
+    assert monitor.client.post("/incidents/1/assignee").status_code == 303
+    assert len(get(monitor.client, "/api/v1/incidents?assignee=local")["incidents"]) == 1
+    assert monitor.client.post("/incidents/1/assignee", data={"action": "release"}).status_code == 303
+    assert get(monitor.client, "/api/v1/incidents?assignee=local")["incidents"] == []
+
+
+def test_acknowledging_for_a_while_on_the_page(monitor: Served) -> None:
+    fail(monitor)
+    path = "/incidents/1/acknowledge"
+    assert monitor.client.post(path, data={"reason": "x", "until": "for ever"}).status_code == 422
+    assert monitor.client.post(path, data={"reason": "on it", "until": "1h"}).status_code == 303
+    assert get(monitor.client, "/api/v1/incidents/1")["acknowledged_until"] == "2026-11-22T11:00:00Z"
+
+
+def test_incidents_are_searched_and_filtered(monitor: Served) -> None:
+    owners = {"etl": ["Jane Dö"], "load": ["jane", "bob"]}
+    rows = {"deployment": "local", "is_paused": False, "times_paused": 0, "times_unpaused": 0}
+    listed = [{**rows, "dag_id": dag_id, "owners": names, "tags": []} for dag_id, names in owners.items()]
+    monitor.app.state.services.database.write_now(lambda c: c.execute(insert(dags), listed))
+    for dag_id in ("etl", "load", "100%"):
+        fail(monitor, dag_id)
+    monitor.post([run_event("success", "load", "run_9", start=60)])
+    monitor.client.post("/api/v1/incidents/3/close", json={"reason": "x"})
+    for query, seen in (
+        ("status=open&status=resolved", {"etl", "load"}),
+        ("status=closed", {"100%"}),
+        ("owner=jane", {"load"}),
+        ("owner=Jane D%C3%B6", {"etl"}),
+        ("owner=%25", set()),
+        ("search=LOA", {"load"}),
+        ("search=0%25", {"100%"}),
+        ("search=_", set()),
+        ("state=closed&search=fails", {"load", "100%"}),
+    ):
+        found = get(monitor.client, f"/api/v1/incidents?{query}")["incidents"]
+        assert {one["dag_id"] for one in found} == seen, query
+        page = monitor.client.get(f"/incidents?{query}").text
+        rows_shown = re.findall(r'<a class="name" href="/incidents/\d+">(.*) fails</a>', page)
+        assert set(rows_shown) == seen, query
+    for wrong in ("status=over", "status=", "assignee=", "search="):
+        assert monitor.client.get(f"/api/v1/incidents?{wrong}").status_code == 422, wrong
+
+
+def test_silences_are_in_the_timeline(monitor: Served) -> None:
+    fail(monitor)
+    body = {"match": {"deployment": ["local"], "dag_id": ["etl"]}, "reason": "moved", "duration": "8h"}
+    assert monitor.client.post("/api/v1/silences", json=body).status_code == 201
+    other = {**body, "match": {"deployment": ["local"], "dag_id": ["other"]}, "reason": "of another"}
+    assert monitor.client.post("/api/v1/silences", json=other).status_code == 201
+    timeline = monitor.client.get("/incidents/1").text.split('id="timeline"')[1]
+    assert "local silenced Airflow local, and DAG etl until" in timeline
+    assert "moved" in timeline
+    assert "of another" not in timeline
+
+
+def test_one_row_for_one_notification(monitor: Served) -> None:
+    rules = monitor.app.state.services.rules
+    rules.path.write_text(OTHERS_ONLY.replace("other}", "etl}").replace("]", ", jane@example.com]"))
+    while not rules.look():
+        pass
+    fail(monitor)
+    timeline = monitor.client.get("/incidents/1").text.split('id="timeline"')[1]
+    assert timeline.count("First notification") == 1
+    assert timeline.index("ops@example.com") < timeline.index("jane@example.com")
+    assert "Notified: ops@example.com, jane@example.com by email" in monitor.client.get("/incidents").text
 
 
 def test_what_is_over_is_not_acknowledged(monitor: Served) -> None:
@@ -375,6 +478,9 @@ def test_who_sees_which_incident(browser: httpx.Client) -> None:
             assert status == 404 or acked.json()["acknowledged_by"] == user
             assert browser.delete(path, headers=csrf).status_code == status
             if status == 404:
+                path = f"/api/v1/incidents/{number}/assignee"
+                assert browser.post(path, headers=csrf).status_code == 404
+                assert browser.delete(path, headers=csrf).status_code == 404
                 path = f"/api/v1/incidents/{number}/close"
                 assert browser.post(path, json={"reason": "x"}, headers=csrf).status_code == 404
                 form = {"reason": "x"}

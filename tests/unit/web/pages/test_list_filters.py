@@ -36,6 +36,14 @@ def monitor(settings: Settings) -> Iterator[Served]:
         ("/events/list?x=1", "The filters are deployment, type, dag_id, run_id, task_id, state, asset."),
         ("/mail?state=snet", f"state: &#39;snet&#39; is not accepted. {STATES}"),
         ("/mail?incident_id=x", "incident_id: &#39;x&#39; is not accepted"),
+        (
+            "/incidents?status=over",
+            "status: &#39;over&#39; is not accepted. Accepted are &#39;open&#39;, &#39;acknowledged&#39;",
+        ),
+        (
+            "/incidents?owned_by=jane",
+            "There is no filter &#39;owned_by&#39;. The filters are state, deployment",
+        ),
         ("/mail?channel=<b>", "channel: &#39;&lt;b&gt;&#39; is not accepted. Accepted are &#39;email&#39;"),
     ],
 )
@@ -51,7 +59,13 @@ def test_a_wrong_filter_is_named_with_what_is_accepted(monitor: Served, path: st
 
 
 @pytest.mark.parametrize(
-    "path", ["/runs?dag_id=e*&state=failed", "/runs?state=&dag_id=", "/events/list?type=*.dag_run.*"]
+    "path",
+    [
+        "/runs?dag_id=e*&state=failed",
+        "/runs?state=&dag_id=",
+        "/events/list?type=*.dag_run.*",
+        "/incidents?search=&dag_id=&status=open&since=2026-11-22T09:00",
+    ],
 )
 def test_globs_and_empty_fields_are_no_mistakes(monitor: Served, path: str) -> None:
     monitor.post([run_event("failed")])
