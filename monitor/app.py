@@ -39,7 +39,7 @@ from monitor.database.migrate import migrate
 from monitor.database.pubsub import DedicatedConnection, PubSubListener
 from monitor.database.write_check import WriteCheck
 from monitor.delivery.channels.apprise import AppriseChannel, check_apprise_url
-from monitor.delivery.channels.base import Channel
+from monitor.delivery.channels.base import Channel, CleanChannel
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.channels.mailbox_server import MailboxServer
 from monitor.delivery.channels.smtp import MailChannel, SmtpMailer
@@ -63,6 +63,7 @@ from monitor.notifications.decision import NotificationWindow
 from monitor.notifications.engine import Engine
 from monitor.notifications.outbox import queries
 from monitor.notifications.reminders import Reminders
+from monitor.observability.logging import LEAST_SECRET, secrets_of
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import Traces, traces_of
 from monitor.reconciler.loop import Reconciler, ReconcilerHandle, snapshots
@@ -387,11 +388,13 @@ def _deliverer(
 
 def build_channels(settings: Settings, mailbox: Mailbox | None, clock: Clock) -> dict[ChannelName, Channel]:
     """Build the channel of each name: deliveries of a name without one would never be claimed."""
-    return {
+    channels: dict[ChannelName, Channel] = {
         ChannelName.EMAIL: MailChannel(mailbox or SmtpMailer(SmtpServer.from_settings(settings))),
         ChannelName.APPRISE: AppriseChannel(),
         ChannelName.WEBHOOK: WebhookChannel(clock),
     }
+    secrets = [secret for secret in secrets_of(settings) if len(secret) >= LEAST_SECRET]
+    return {name: CleanChannel(channel, secrets) for name, channel in channels.items()}
 
 
 def create_app(

@@ -6,11 +6,19 @@ their own line. Some characters break or reorder lines.
 
 `cut` and `cut_start` bound a text and mark that something is left out.
 
+`remove_secrets` removes secrets from the words of those who were told them.
+
 `strip_sequences` removes control sequences whole. Each step takes time in proportion to the length of the
 text, whatever the text holds.
 """
 
+import html
+import json
 import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from urllib.parse import quote, quote_plus
 
 _SEQUENCE = re.compile(
     r"""
@@ -33,6 +41,10 @@ _CLEAR = re.compile(r"[\x08\x0d\x1b\x80-\x9f]")
 _UNSHOWN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 TAB = "    "
 ELLIPSIS = "…"
+HIDDEN = "[…]"
+SHORTEST_SECRET = 4  # characters of a secret that is looked for in other forms, or in part
+SECRETS = 200  # whose forms are kept: a monitor has some tens of them
+_HEX = re.compile(r"%[0-9A-F]{2}")
 
 
 def no_nul(value: str) -> str:
@@ -79,6 +91,58 @@ def cut(text: str, most: int) -> str:
 def cut_start(text: str, most: int) -> str:
     """Return the text, or an ellipsis and its end if it is longer: the end of a traceback names the error."""
     return text if len(text) <= most else f"{ELLIPSIS}{text[1 - most :]}"
+
+
+def remove_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return the text without these secrets, as they are and as programs quote them.
+
+    Whoever was told a secret may repeat it: in a URL or a form, in JSON, in HTML, or inside base64.
+    The beginning of one at the end of the text is removed too, because the rest may have been cut off.
+    """
+    forms = {form for secret in secrets for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
+    for form in forms:
+        text = _remove_beginning(text, form)
+    return text
+
+
+def _remove_beginning(text: str, form: str) -> str:
+    begins = form[:SHORTEST_SECRET]
+    at = text.find(begins, max(0, len(text) - len(form))) if len(begins) == SHORTEST_SECRET else -1
+    while at >= 0:
+        if form.startswith(text[at:]):
+            return text[:at] + HIDDEN
+        at = text.find(begins, at + 1)
+    return text
+
+
+@lru_cache(maxsize=SECRETS)
+def _forms(secret: str) -> frozenset[str]:
+    if len(secret) < SHORTEST_SECRET:
+        return frozenset((secret,) if secret else ())
+    base64 = {form for form in _base64_forms(secret) if len(form) >= SHORTEST_SECRET}
+    found = {secret, *base64}
+    for text in (secret, *base64):
+        quoted = {quote(text, safe="/"), quote(text, safe=""), quote_plus(text)}
+        found |= quoted | {_HEX.sub(lambda sign: sign[0].lower(), form) for form in quoted}
+        escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
+        found |= escaped | {form.replace("/", "\\/") for form in escaped} | {html.escape(text)}
+    return frozenset(found)
+
+
+def _base64_forms(secret: str) -> Iterator[str]:
+    """Yield the secret in base64, as it is alone and in the middle of another text.
+
+    What stands before it shifts it by 0 to 2 bytes. Signs that it shares with its neighbors are left out.
+    """
+    raw = secret.encode("utf-8", "replace")
+    yield b64encode(raw).decode()
+    for shift, shared in enumerate((0, 2, 3)):
+        form = b64encode(b"\0" * shift + raw).decode().rstrip("=")
+        form = form[shared : -1 if (shift + len(raw)) % 3 else None]
+        yield form
+        yield form.replace("+", "-").replace("/", "_")
 
 
 def strip_sequences(text: str) -> str:

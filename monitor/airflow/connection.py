@@ -45,6 +45,7 @@ from monitor.errors import (
     AirflowUnreachable,
 )
 from monitor.events.data import moment_from
+from monitor.plain_text import line, remove_secrets
 
 RENEW_AT = 0.9  # of its life: a token must not end between the asking and the answer
 
@@ -115,7 +116,7 @@ def refusal(
     """Return the error for an answer that is not a success.
     `path_ids` are the names that Airflow's own "not found" has to mention."""
     where = f"Airflow at {redact_url(url)} answered {request} with {status}"
-    where += f" ({detail[:SHOWN_DETAIL]})" if detail else ""
+    where += f" ({line(detail[:SHOWN_DETAIL])})" if detail else ""
     if status == httpx.codes.UNAUTHORIZED and signing_in:
         return AirflowRefused(f"{where}: name or password are wrong")
     # A token signed with another secret, as after a change of it, is a 403 to Airflow: "Invalid JWT token".
@@ -363,6 +364,8 @@ class AirflowConnection:
         if response.is_success:
             return response
         detail = _detail(await self._read(response, read_beginning, MAX_REFUSAL))
+        # FastAPI repeats a body that it cannot read, a password too, and these words reach pages and logs.
+        detail = remove_secrets(detail, _secrets_of(request))
         signing_in = request.url.path.endswith(TOKEN_PATH)
         raise refusal(self.url, description, response.status_code, detail, signing_in, path_ids)
 
@@ -425,6 +428,14 @@ class AirflowConnection:
 
 def _describe_request(request: httpx.Request) -> str:
     return f"{request.method} {request.url.path}"
+
+
+def _secrets_of(request: httpx.Request) -> list[str]:
+    """Return the token and the password that a request holds."""
+    secrets = [request.headers.get("Authorization", "").removeprefix("Bearer ")]
+    if request.url.path.endswith(TOKEN_PATH):
+        secrets.append(str(json.loads(request.content)["password"]))
+    return secrets
 
 
 def _detail(body: bytes) -> str:

@@ -122,7 +122,7 @@ class DeliveryAttempt:
         except Exception as error:
             # A delivery that cannot be prepared must not stand in the way of the others.
             logger.exception("delivery %d could not be prepared", self._delivery.id)
-            return self._postpone(f"not prepared: {error!r}")
+            return self._postpone(f"not prepared: {type(error).__name__}, see the log")
         if not isinstance(prepared, OutgoingMessage):
             return prepared
         async with self._slots:
@@ -281,7 +281,7 @@ class DeliveryAttempt:
             return self._handle_error(error)
         except Exception as error:
             logger.exception("delivery %d: the sender failed", self._delivery.id)
-            return self._postpone(f"the sender failed: {error!r}")
+            return self._postpone(f"the sender failed: {type(error).__name__}, see the log")
         return None
 
     async def _send(self, message: OutgoingMessage) -> DeliveryOutcome:
@@ -334,7 +334,7 @@ class DeliveryAttempt:
         except Exception as error:
             # Nobody knows how far the message came, so it must not go out twice.
             logger.exception("delivery %d: the sender failed", delivery.id)
-            return self._handle_error(Uncertain(f"the sender failed: {error!r}"))
+            return self._handle_error(Uncertain(f"the sender failed: {type(error).__name__}, see the log"))
         self._breaker.record_result(self._server, None, self._now())
         return outcome_of_receipt(delivery, receipt, message.rendered.problem, self._now(), services.jitter)
 

@@ -20,8 +20,8 @@ from monitor.delivery.channels.errors import (
     SendRefused,
     TryLater,
     Uncertain,
+    clean_reply,
     keep_quiet,
-    redact_url,
 )
 
 SECONDS = 30.0  # Apprise's own limits are some seconds a request, and a long text is several requests
@@ -41,7 +41,7 @@ def check_apprise_url(url: str) -> str | None:
     schema, is_url, _ = url.partition("://")
     if not is_url:
         return "is not a URL such as slack://… (https://github.com/caronc/apprise lists them)"
-    why = redact_url(text, url)
+    why = clean_reply(text, urls=(url,))
     return f"{schema}:// is not a URL that Apprise can use" + (f": {why}" if why else "")
 
 
@@ -100,7 +100,7 @@ def _notify(url: str, message: OutgoingMessage) -> str | None:
         notify_type=_type(message.kind),
         body_format=apprise.NotifyFormat.TEXT,
     )
-    return None if taken else redact_url(text, url) or "Apprise says no, without a reason"
+    return None if taken else clean_reply(text, urls=(url,)) or "Apprise says no, without a reason"
 
 
 def _type(kind: str) -> Any:

@@ -2,13 +2,15 @@
 
 `Channel` sends one `OutgoingMessage` to one recipient. The result is a `SendReceipt` or a `SendError`, the
 same as a mailer's (monitor/delivery/channels/errors.py).
+
+`CleanChannel` stands between each channel and the ledger: no configured secret passes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from monitor.delivery.channels.errors import SendReceipt
+from monitor.delivery.channels.errors import SendError, SendReceipt, TryLater, clean_reply
 from monitor.delivery.messages.renderer import RenderedMessage
 from monitor.rules.targets import ResolvedTarget
 
@@ -52,3 +54,42 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of what is held open."""
+
+
+class CleanChannel:
+    """A channel whose replies hold none of these secrets. It removes those of its own targets itself."""
+
+    def __init__(self, channel: Channel, secrets: Iterable[str]) -> None:
+        self._channel = channel
+        self._secrets = tuple(secrets)
+
+    @property
+    def at_once(self) -> int:
+        return self._channel.at_once
+
+    @property
+    def is_one_server(self) -> bool:
+        return self._channel.is_one_server
+
+    async def open(self) -> None:
+        try:
+            await self._channel.open()
+        except SendError as error:
+            raise self._clean_error(error) from None
+
+    async def send(self, message: OutgoingMessage) -> SendReceipt:
+        try:
+            receipt = await self._channel.send(message)
+        except SendError as error:
+            raise self._clean_error(error) from None
+        refused = {who: self._clean_error(error) for who, error in receipt.refused.items()}
+        return SendReceipt(clean_reply(receipt.answer, self._secrets), receipt.accepted, refused)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def _clean_error(self, error: SendError) -> SendError:
+        cleaned = type(error)(clean_reply(str(error), self._secrets))
+        if isinstance(error, TryLater) and isinstance(cleaned, TryLater):
+            cleaned.not_before = error.not_before
+        return cleaned

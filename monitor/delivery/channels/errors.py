@@ -11,14 +11,13 @@ with smtpd_delay_reject) give such a refusal as the answer to the first recipien
 
 Gmail reports its daily limit as `550 5.4.5`, and Exchange Online as `550 5.1.90`.
 
-`redact_secrets` and `redact_url` remove passwords and addresses of targets from texts of servers and
-libraries.
+`clean_reply` is what each text of a server or library passes before anybody sees it: without secrets and
+control signs, on one line, and bounded.
 """
 
 import logging
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -35,7 +34,7 @@ from aiosmtplib import (
 )
 
 from monitor.errors import WindsockError
-from monitor.plain_text import line
+from monitor.plain_text import line, remove_secrets
 
 
 class SendError(WindsockError):
@@ -217,24 +216,6 @@ def _stage_of(error: SMTPResponseException) -> SmtpStage:
     return SmtpStage.RECIPIENT if isinstance(error, SMTPRecipientRefused) else SmtpStage.MESSAGE
 
 
-def redact_secrets(text: str, username: str, secrets: Iterable[str]) -> str:
-    """The text without these secrets, as they are or as AUTH writes them: a server may repeat what it was
-    told."""
-    for secret in filter(None, secrets):
-        for form in (
-            secret,
-            *(b64encode(form.encode()).decode() for form in _credential_forms(username, secret)),
-        ):
-            text = text.replace(form, "[password]")
-    return text
-
-
-def _credential_forms(username: str, secret: str) -> tuple[str, ...]:
-    """Return the credentials as LOGIN, PLAIN and XOAUTH2 write them, before base64."""
-    plain_ones = (f"\0{username}\0{secret}", f"{username}\0{username}\0{secret}")
-    return (secret, *plain_ones, f"user={username}\1auth=Bearer {secret}\1\1")
-
-
 def describe_error(error: Exception) -> str:
     if isinstance(error, SMTPResponseException):
         return format_reply(error.code, error.message)
@@ -260,20 +241,26 @@ def meaning(error: Exception, in_doubt: bool) -> SendError:
 
 
 SHORTEST = 4  # characters of a part that may be a secret: shorter ones are words of every text
-HIDDEN = "[…]"
 NOISY = ("apprise", "urllib3", "httpx", "httpcore", "requests")
 """Loggers whose lines hold addresses and payloads."""
 _PARTS = re.compile(r"[/?&=@:#,;+\s]+")
 
 
-def redact_url(text: str, url: str) -> str:
-    """The text as one bounded line, without the URL and without any part of it behind its scheme."""
+def clean_reply(text: str, secrets: Iterable[str] = (), urls: Iterable[str] = ()) -> str:
+    """Return the text as one bounded line, without the secrets, the URLs and the URLs' parts.
+
+    Secrets are removed before the text is cut, and once more when control signs are gone from within them.
+    """
+    hidden = (*secrets, *(part for url in urls for part in _url_parts(url)))
+    return plain(remove_secrets(line(remove_secrets(text[:READ], hidden)), hidden))
+
+
+def _url_parts(url: str) -> Iterator[str]:
+    """Yield the URL, and each part of it behind its scheme."""
     behind = url.partition("://")[2]
-    parts = {form for part in _PARTS.split(behind) for form in (part, unquote(part)) if len(form) >= SHORTEST}
-    for part in (url, behind, *sorted(parts, key=len, reverse=True)):
-        if part:
-            text = text.replace(part, HIDDEN)
-    return plain(text)
+    yield from (url, behind)
+    for part in _PARTS.split(behind):
+        yield from (form for form in (part, unquote(part)) if len(form) >= SHORTEST)
 
 
 def keep_quiet() -> None:

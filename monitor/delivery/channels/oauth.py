@@ -17,7 +17,7 @@ import httpx
 
 from monitor.bounded_http import ACCEPT, LOOPBACK, BoundedClient, UnreadableBody, read
 from monitor.bounded_json import loads
-from monitor.delivery.channels.errors import Unavailable
+from monitor.delivery.channels.errors import Unavailable, clean_reply
 from monitor.errors import SettingsError
 from monitor.settings import Settings
 
@@ -35,8 +35,9 @@ SHOWN = 200  # characters of the token server's reason
 
 
 class Tokens(Protocol):
-    last: str
-    """The token that was handed out last: what is said of a login must not hold it."""
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The tokens and what they are made with: no text about a login may hold them."""
 
     async def token(self) -> str:
         """An access token that holds for a login now. Raises Unavailable."""
@@ -79,11 +80,15 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.last = ""
+        self._last = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self._last,)
 
     async def token(self) -> str:
-        self.last = await asyncio.to_thread(self._read)
-        return self.last
+        self._last = await asyncio.to_thread(self._read)
+        return self._last
 
     def _read(self) -> str:
         try:
@@ -112,16 +117,21 @@ class TokenRefresher:
             )
         self._grant = grant
         self._now = now
-        self.last = ""
+        self._last = self._before = ""
         self._until = 0.0
         self._lock = asyncio.Lock()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self._grant.client_secret, self._grant.refresh_token, self._last, self._before)
 
     async def token(self) -> str:
         async with self._lock:  # several connections may log in at once
             if self._now() >= self._until:
-                self.last, lifetime = await self._fetch()
+                token, lifetime = await self._fetch()
+                self._last, self._before = token, self._last
                 self._until = self._now() + lifetime - EARLY
-            return self.last
+            return self._last
 
     def invalidate(self) -> None:
         self._until = 0.0
@@ -144,7 +154,15 @@ class TokenRefresher:
             ) from None
         except ANSWERS_NOTHING as error:
             raise Unavailable(f"no token from {self._grant.url}: {type(error).__name__}") from None
-        raise Unavailable(f"no token from {self._grant.url}: {status} {_reason(answer)}")
+        raise Unavailable(f"no token from {self._grant.url}: {status} {self._reason(answer)}")
+
+    def _reason(self, answer: object) -> str:
+        """RFC 6749 section 5.2: `invalid_grant` and what it means. Some endpoints repeat the request."""
+        if not isinstance(answer, dict):
+            return ""
+        names = ("error", "error_description")
+        text = ": ".join(str(answer[name]) for name in names if answer.get(name))
+        return clean_reply(text, self.secrets, (self._grant.url,))[:SHOWN]
 
     async def _answer(self, form: dict[str, str]) -> tuple[int, bytes]:
         async with (
@@ -170,11 +188,3 @@ def _lifetime(answer: Mapping[str, object]) -> float:
     if not math.isfinite(seconds):
         raise ValueError(f"expires_in: {seconds} is no number of seconds")
     return min(seconds, LONGEST)
-
-
-def _reason(answer: object) -> str:
-    """RFC 6749 section 5.2: `invalid_grant` and what it means. No part of the request is in it."""
-    if not isinstance(answer, dict):
-        return ""
-    text = ": ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
-    return text[:SHOWN]

@@ -30,13 +30,12 @@ from monitor.delivery.channels.errors import (
     TryLater,
     Unavailable,
     Uncertain,
+    clean_reply,
     describe_error,
     doubt,
     error_of,
     format_reply,
     meaning,
-    plain,
-    redact_secrets,
 )
 from monitor.delivery.channels.smtp_connection import SmtpConnection, SmtpServer
 
@@ -230,8 +229,7 @@ class SmtpMailer:
         return "check WINDSOCK_SMTP_USERNAME and WINDSOCK_SMTP_PASSWORD; Gmail needs an app password"
 
     def _clean(self, text: str) -> str:
-        secrets = (self._server.password, self._tokens.last if self._tokens else "")
-        return plain(redact_secrets(text, self._server.username or "", secrets))
+        return clean_reply(text, (self._server.password, *(self._tokens.secrets if self._tokens else ())))
 
 
 async def _answers(smtp: SmtpConnection) -> bool:

@@ -24,8 +24,8 @@ from monitor.delivery.channels.errors import (
     SendRefused,
     TryLater,
     Unavailable,
+    clean_reply,
     keep_quiet,
-    redact_url,
 )
 
 SECONDS = 20.0  # until the status: a receiver that says a byte a second keeps within each timeout of httpx
@@ -54,17 +54,20 @@ class WebhookChannel:
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
         url = message.resolved.url.get_secret_value()
+        secrets = () if message.resolved.secret is None else (message.resolved.secret.get_secret_value(),)
         try:
             response = await asyncio.wait_for(self._post(url, message), self._seconds)
         except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"the receiver did not answer within {self._seconds:.0f} s") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
-            raise SendRefused(f"not an address to post to: {redact_url(str(error), url)}") from None
+            raise SendRefused(
+                f"not an address to post to: {clean_reply(str(error), secrets, (url,))}"
+            ) from None
         except httpx.HTTPError as error:
-            text = redact_url(str(error), url) or type(error).__name__
+            text = clean_reply(str(error), secrets, (url,)) or type(error).__name__
             raise Unavailable(f"no answer of the receiver: {text}") from None
         try:
-            answer = _meaning(response, redact_url(await _words(response), url), self._clock())
+            answer = _meaning(response, clean_reply(await _words(response), secrets, (url,)), self._clock())
         finally:
             await response.aclose()
         if isinstance(answer, SendError):

@@ -210,6 +210,15 @@ def test_a_sign_ins_answer_is_bounded(fake: FakeAirflow) -> None:
         ask(fake, lambda api: api.sign_in("someone", "password"))
 
 
+def test_a_refusal_that_repeats_a_password_is_not_passed_on(fake: FakeAirflow) -> None:
+    """As FastAPI does with a body that it cannot read."""
+    said = [{"msg": "no", "input": {"username": "someone", "password": 'ge"heim/1'}}]
+    fake.failures = [("/auth/token", JSONResponse({"detail": said}, 422))]
+    with pytest.raises(AirflowError, match="someone") as refused:
+        ask(fake, lambda api: api.sign_in("someone", 'ge"heim/1'))
+    assert "heim" not in str(refused.value)
+
+
 @pytest.mark.parametrize("cursors", [True, False])
 def test_every_page_is_read(fake: FakeAirflow, cursors: bool) -> None:
     fake.cursors = cursors

@@ -30,7 +30,7 @@ from monitor.delivery.channels.errors import (
     TryLater,
     Unavailable,
     Uncertain,
-    redact_url,
+    clean_reply,
 )
 from monitor.delivery.channels.webhook import WebhookChannel, webhook_id
 from monitor.delivery.messages.renderer import Renderer
@@ -335,4 +335,4 @@ def test_apprise_urls_are_checked_without_repeating_them(
 def test_no_part_of_a_url_is_told() -> None:
     url = "https://user:pa%24%24word@host.example/abc/T0KEN?key=s3cret"
     text = f"failed for {url}: pa$$word T0KEN s3cret at host.example"
-    assert redact_url(text, url) == "failed for […]: […] […] […] at […]"
+    assert clean_reply(text, urls=(url,)) == "failed for […]: […] […] […] at […]"

@@ -3,31 +3,38 @@ server.
 """
 
 import asyncio
+import html
 import json
 import logging
 import os
+import re
 import ssl
 import threading
 import warnings
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs
+from typing import Any, cast
+from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from pydantic import SecretStr
 
-from monitor.delivery.channels.errors import Unavailable
+from monitor.app import build_channels
+from monitor.clock import utc_now
+from monitor.delivery.channels.base import CleanChannel, OutgoingMessage
+from monitor.delivery.channels.errors import OverLimit, SendReceipt, Unavailable, clean_reply
 from monitor.delivery.channels.oauth import Grant, TokenFile, TokenRefresher
 from monitor.delivery.channels.smtp import SmtpMailer
 from monitor.delivery.channels.smtp_connection import SmtpServer
 from monitor.errors import SettingsError
+from monitor.rules.targets import ChannelName
+from monitor.settings import Settings
 from monitor.settings_loading import load_settings
 from tests.unit.mail_support import SENDER, USER, a_mail, ca_file
 from tests.wait import DEADLINE
@@ -268,3 +275,66 @@ def test_the_way_to_log_in_is_read_from_the_settings(tmp_path: Path) -> None:
 def test_what_does_not_fit_together_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         load_settings(env_file=None, home=tmp_path, auth="none", smtp_host="localhost", **changes)
+
+
+def quoted(secret: str) -> list[str]:
+    """A secret as programs write it when they repeat what they were sent."""
+    return [
+        secret,
+        quote(secret, safe=""),
+        re.sub("%..", lambda sign: sign[0].lower(), quote_plus(secret)),
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        html.escape(secret),
+        *(b64encode(f"{before}{secret}:x".encode()).decode() for before in ("", "i", "id")),
+    ]
+
+
+@pytest.mark.parametrize("form", range(8))
+def test_an_endpoint_that_repeats_the_form_is_not_passed_on(token_server: TokenServer, form: int) -> None:
+    secret, token = "ge/heim+1?\"'&<größe>", "1//0g-re fresh=="
+    said = f"bad form: {quoted(secret)[form]}&refresh_token={quoted(token)[form]}"
+    token_server.answers = [(400, {"error": "\x1b[2Jx\n", "error_description": f"\ud800{said}"})]
+    tokens = TokenRefresher(
+        Grant(url=token_server.url, client_id="id", client_secret=secret, refresh_token=token)
+    )
+    with pytest.raises(Unavailable) as raised:
+        asyncio.run(tokens.token())
+    text = str(raised.value)
+    assert "[…]" in text
+    assert text.isprintable()
+    for hidden in (secret, token):
+        for part in quoted(hidden)[form], quoted(hidden)[form][4:-6]:
+            assert part not in text
+
+
+def test_the_beginning_of_a_secret_at_the_end_of_a_reply_is_removed() -> None:
+    assert clean_reply("you said refresh-tok", ["refresh-token-1"]) == "you said […]"
+    assert clean_reply("x" * 9_990 + " refresh-token-1", ["refresh-token-1"]) == "x" * 500
+
+
+def test_no_channel_passes_on_a_secret_of_another() -> None:
+    class Repeating:
+        at_once, is_one_server = 1, False
+
+        async def open(self) -> None:
+            raise Unavailable("no: hunter2hunter2")
+
+        async def send(self, message: OutgoingMessage) -> SendReceipt:
+            return SendReceipt("250 hunter2hunter2", ("a",), {"b": OverLimit("hunter2hunter2 b")})
+
+        async def close(self) -> None: ...
+
+    channel = CleanChannel(Repeating(), ["hunter2hunter2"])
+    with pytest.raises(Unavailable, match=r"^no: \[…\]$"):
+        asyncio.run(channel.open())
+    receipt = asyncio.run(channel.send(cast("OutgoingMessage", None)))
+    assert receipt.answer == "250 […]"
+    assert isinstance(receipt.refused["b"], OverLimit)
+    assert str(receipt.refused["b"]) == "[…] b"
+
+
+def test_every_channel_of_the_monitor_is_a_clean_one(settings: Settings) -> None:
+    given = settings.model_copy(update={"smtp_host": "localhost"})
+    channels = build_channels(given, None, utc_now)
+    assert channels.keys() == set(ChannelName)
+    assert all(isinstance(channel, CleanChannel) for channel in channels.values())
