@@ -11,7 +11,10 @@ folder.
 `FailedTemplates` remembers the templates whose latest notification fell back to a built-in template.
 """
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +30,7 @@ from jinja2 import (
     PrefixLoader,
     StrictUndefined,
     Template,
+    TemplateNotFound,
     TemplateRuntimeError,
     select_autoescape,
 )
@@ -41,6 +45,7 @@ from monitor.errors import SettingsError
 from monitor.observability.metrics import Metrics
 
 BUILT_IN = "built-in"
+ENDS = (".txt.j2", ".html.j2")
 MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
 MAX_TEXT = 2 * 1024 * 1024  # characters that one of them writes; Gmail shows 102 kB of a mail
 MAX_PLAIN = 120_000  # characters of the subject, and of the text, which is folded sign by sign
@@ -52,6 +57,10 @@ _GAPS = re.compile(r"\n{3,}")
 
 class TooLongTemplate(TemplateRuntimeError):
     """A template of the user's is longer than it may be, or writes more than it may."""
+
+
+class UnreadableTemplate(TemplateRuntimeError):
+    """A file of the user's folder is not to be read, or cannot be."""
 
 
 class Templates:
@@ -97,14 +106,56 @@ class Templates:
             self._environment.handle_exception()
 
 
-class _BoundedLoader(FileSystemLoader):
-    """The user's folder."""
+class _BoundedLoader(BaseLoader):
+    """The user's folder. Who writes there reads no other file of the monitor's user: neither by a symbolic
+    link that leads out of the folder, nor by the name of a file that is no template.
+
+    Links inside the folder work: Kubernetes mounts a ConfigMap as links to `..data`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        file = Path(self.searchpath[0]).joinpath(*split_template_path(template))
-        if file.is_file() and file.stat().st_size > MAX_FILE:
+        if not template.endswith(ENDS):
+            raise TemplateNotFound(template)
+        file = self._folder.joinpath(*split_template_path(template))
+        try:
+            path = file.resolve(strict=True)
+            if not path.is_relative_to(self._folder.resolve()) or not path.name.endswith(ENDS):
+                raise UnreadableTemplate(
+                    f"{template} is a link to another file than a template of the folder; copy it"
+                )
+            source, changed_at = _read_regular(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise TemplateNotFound(template) from None
+        except (OSError, RuntimeError) as error:  # RuntimeError: Python before 3.13, of a loop of links
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UnreadableTemplate(f"{template} cannot be read: {reason}") from None
+        if len(source) > MAX_FILE:
             raise TooLongTemplate(f"{template} is longer than {MAX_FILE // 1024} KiB")
-        return super().get_source(environment, template)
+        return source.decode(), str(file), lambda: _changed_at(file) == changed_at
+
+    def list_templates(self) -> list[str]:
+        return sorted(_files_in(self._folder))
+
+
+def _read_regular(path: Path) -> tuple[bytes, int]:
+    """Return a file's beginning and when it changed. A pipe would never answer. Raises OSError."""
+    # What is looked at is what is read: the path may lead to another file by then.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        return file.read(MAX_FILE + 1), about.st_mtime_ns
+
+
+def _changed_at(file: Path) -> int | None:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _join_bounded(parts: Iterable[str], most: int = MAX_TEXT) -> str:
@@ -171,7 +222,6 @@ FILTERS: dict[str, Any] = {
     "nth": nth,
 }
 
-ENDS = (".txt.j2", ".html.j2")
 SHARED = frozenset(f"{name}{end}" for name in ("base", "parts") for end in ENDS)
 """The files that every template is made with. A user's file of these concerns all templates."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")

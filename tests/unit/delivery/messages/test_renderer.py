@@ -1,5 +1,6 @@
 """The mails: what they say, that they are valid, and that no name or error text gets out of its place."""
 
+import os
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -407,6 +408,56 @@ def test_a_template_of_the_users_is_bounded(tmp_path: Path, template: str) -> No
     assert rendered.problem is not None
     assert "TooLongTemplate" in rendered.problem
     assert rendered.subject == renderer().render("run_failed", a_story(a_run()), LETTER).subject
+
+
+SECRET_FILE = "WINDSOCK_SMTP_PASSWORD=hunter2\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["out.txt.j2", ".env", "hidden.txt.j2", "sub/steal.txt.j2", "../.env", "pipe.txt.j2", "loop.txt.j2"],
+)
+def test_a_template_reads_no_other_file(tmp_path: Path, name: str) -> None:
+    folder, outside = tmp_path / "templates", tmp_path / "outside"
+    for made in (folder, outside):
+        made.mkdir()
+    for file in (tmp_path / ".env", folder / ".env", outside / "steal.txt.j2"):
+        file.write_text(SECRET_FILE)
+    (folder / "out.txt.j2").symlink_to(outside / "steal.txt.j2")
+    (folder / "hidden.txt.j2").symlink_to(".env")
+    (folder / "sub").symlink_to(outside)
+    (folder / "loop.txt.j2").symlink_to("loop.txt.j2")
+    os.mkfifo(folder / "pipe.txt.j2")
+    body = "{% block subject %}x{% endblock %}{% include '" + name + "' %}"
+    (folder / "run_failed.txt.j2").write_text(body)
+    rendered = renderer(overrides=folder).render("run_failed", a_story(a_run()), LETTER)
+    assert "hunter2" not in rendered.text + rendered.html
+    assert rendered.problem is not None
+    assert rendered.problem.startswith("your template run_failed: ")
+    assert name in rendered.problem
+
+
+def test_a_template_file_that_is_a_link_out_of_the_folder_is_not_used(tmp_path: Path) -> None:
+    """As /proc/self/environ, whose size is said to be 0."""
+    (tmp_path / "run_failed.txt.j2").symlink_to("/proc/self/environ")
+    rendered = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER)
+    assert rendered.problem is not None
+    assert "link to another file" in rendered.problem
+
+
+def test_templates_of_a_config_map_are_used(tmp_path: Path) -> None:
+    """Kubernetes mounts its files as links to `..data`, a link to a folder of a date."""
+    mounted = tmp_path / "templates"
+    for date, word in (("..2026_11_30", "old"), ("..2026_12_01", "new")):
+        (mounted / date).mkdir(parents=True)
+        (mounted / date / "run_failed.txt.j2").write_text("{% block subject %}" + word + "{% endblock %}")
+    (mounted / "..data").symlink_to("..2026_11_30")
+    (mounted / "run_failed.txt.j2").symlink_to("..data/run_failed.txt.j2")
+    own = renderer(overrides=mounted)
+    assert own.render("run_failed", a_story(a_run()), LETTER).subject == "old"
+    (mounted / "..data").unlink()
+    (mounted / "..data").symlink_to("..2026_12_01")
+    assert own.render("run_failed", a_story(a_run()), LETTER).subject == "new"
 
 
 ENDLESS = {
