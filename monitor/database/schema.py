@@ -3,6 +3,8 @@
 SQL that names a table stands in one module, and a comment above the table gives that module.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from monitor.database.types import Names, StoredJson, UtcDateTime
+from monitor.database.types import Names, PathEnd, StoredJson, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -39,7 +41,11 @@ log_state = Table(
     Column("pruned_seq", BigInteger, nullable=False),  # everything up to this seq is deleted
 )
 
-_OF_AN_ASSET = text("asset_uri IS NOT NULL")  # few events are: the index is as small as they are
+
+def _where(sqlite: str, postgresql: str | None = None) -> dict[str, Any]:
+    """Let an index hold a part of the rows: it is as small as they are, and skips the others."""
+    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql or sqlite)}
+
 
 # event_log/append.py
 events = Table(
@@ -63,7 +69,7 @@ events = Table(
     Index(None, "dag_id", "run_id", "seq"),
     Index(None, "dag_id", "seq"),
     Index(None, "type", "seq"),
-    Index(None, "asset_uri", "seq", sqlite_where=_OF_AN_ASSET, postgresql_where=_OF_AN_ASSET),
+    Index(None, "asset_uri", "seq", **_where("asset_uri IS NOT NULL")),
     Index(None, "received_at"),
 )
 
@@ -153,9 +159,20 @@ import_errors = Table(
     Column("bundle_name", Text),
     Column("path", Text),  # within the bundle, as REST says, of an error that a hook reported
     Column("trace", String(32)),  # the digest of its trace
+    Column("file_end", PathEnd),  # of the whole path, which a hook named; null: REST named the file
+    Column("path_end", PathEnd),  # of the path within the bundle; null: only the whole path is known
     Column("open", Boolean, nullable=False),  # false: mended
     Column("times", Integer, nullable=False),  # how often it was reported: mended and broken again
     Column("last_seq", BigInteger, nullable=False),
+    Index(None, "deployment", "trace", "file_end", **_where("path_end IS NULL")),
+    Index(None, "deployment", "trace", "path_end", "bundle_name", **_where("path_end IS NOT NULL")),
+    Index("ix_import_errors_located", "deployment", "file_end", **_where("path IS NOT NULL")),
+    Index(
+        "ix_import_errors_open",
+        "deployment",
+        "file_end",
+        **_where("path_end IS NULL AND open = 1", "path_end IS NULL AND open"),
+    ),
 )
 
 # event_log/projections/dags.py: what is known of each DAG
@@ -213,6 +230,7 @@ incidents = Table(
     Column("assignee", Text),  # who has taken it over
     Column("assigned_at", UtcDateTime),
     Index(None, "deployment", "key", "opened_at"),
+    Index("ix_incidents_open", "deployment", "key", **_where("state != 'closed'")),
     Index(None, "state", "opened_at"),
     Index(None, "confirm_at"),
 )
@@ -274,6 +292,7 @@ notifications = Table(
     Column("sealed_at", UtcDateTime),  # when the first delivery was claimed: nothing joins it any more
     Column("gathered_into", BigInteger),  # of a follow-up: the recovery that reports it instead
     Index(None, "rule", "group_key", "id"),
+    Index("ix_notifications_open", "rule", "group_key", **_where("sealed_at IS NULL")),
 )
 
 # notifications/outbox/threads.py: the incidents that a notification reports. The decisions have them too, but

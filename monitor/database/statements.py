@@ -264,8 +264,9 @@ class KeyLookup:
     """A look-up of rows at many keys.
     A key holds some columns, which begin the primary key or an index.
 
-    `columns` are those that are read, or all of them if none is named. `where` restricts the rows. Write it
-    with `!=` and the like, or SQLite may take an index on it instead of the keys'."""
+    `columns` are those that are read, or all of them if none is named. `limit` is how many rows are enough.
+    `where` restricts the rows. Write it with `!=` and the like, or SQLite may take an index on it instead of
+    the keys'."""
 
     def __init__(
         self,
@@ -273,8 +274,9 @@ class KeyLookup:
         names: Sequence[str],
         *where: ColumnElement[bool],
         columns: Sequence[str] = (),
+        limit: int | None = None,
     ) -> None:
-        read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where)
+        read = select(*(table.c[name] for name in columns or table.c.keys())).where(*where).limit(limit)
         self._prepared = {
             name: _by_keys(
                 Prepared.compile(

@@ -62,6 +62,10 @@ def _number_of(row: Any) -> Any:
     return "?"
 
 
+PathEnd = Text().with_variant(Text(collation="C"), "postgresql")
+"""The end of a path, backwards: looked up by ranges of its characters, whose order no language changes."""
+
+
 class StoredJson(TypeDecorator[Any]):
     """A JSON column that gives `()` for a text that is no JSON.
     A reader that needs more than nothing cannot read the row.

@@ -4,21 +4,23 @@
 and outbox are written together, so a mail that an event calls for is never lost and never sent without its
 event.
 
-`IngestQueue` holds the requests whose events wait to be written. Odd on purpose: `drain` runs in the
-database's thread once the writer has the log's lock, not before. The longer another writer held the lock,
-the more events are written under the next one.
+Odd on purpose: the writer takes events from the queue (ingest_queue.py) in the database's thread once it has
+the log's lock, not before. The longer another writer held the lock, the more events are written under the
+next one. A transaction ends when it has held the lock for LOCK_SECONDS: what an event costs is known only
+when it is written. So events are written in chunks, each as large as fits by the pace of those before.
+
+A chunk that fails is written again in halves, down to the one event that cannot be written.
 
 `IngestCounter` counts what became of the events, and their delay. It counts by reporter and by kind first,
 because finding the metric of a label takes longer than counting in it.
 """
 
-import asyncio
 import logging
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 
 from prometheus_client import Histogram
 from sqlalchemy import Connection
@@ -26,95 +28,29 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from monitor.clock import Clock
 from monitor.concurrency import WakeSignal
-from monitor.database.engine import Database
+from monitor.database.engine import Database, savepoint
 from monitor.database.pubsub import DELIVERY, FEED, reconcile, run_ended, signal
 from monitor.event_log import append, id_conflicts
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.deployments import origin_of
+from monitor.event_log.ingest_queue import (
+    IngestBusy,
+    IngestOutcome,
+    IngestQueue,
+    PendingEvent,
+    PendingRequest,
+)
 from monitor.event_log.projections import apply
 from monitor.events.data import NUDGE, RUN_ENDS
 from monitor.events.event import Event
 from monitor.observability.metrics import Metrics
 
-MAX_COMMIT = 2_000  # events in one transaction: keeps the writer's lock, and a reader's wait, short
-MAX_WAITING = 200  # requests in the queue: beyond it a sender has to come back (429), and nothing is lost
-
-
-class IngestOutcome(str, Enum):
-    """The result of taking in one event."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    REJECTED = "rejected"
-    """The database refused the event's data. The events that arrived with it were written."""
-
-
-class IngestBusy(Exception):
-    """Too much is waiting to be written. The caller should try again later."""
-
-
-@dataclass(eq=False)
-class PendingBatch:
-    """The events of one request, which wait to be written."""
-
-    events: Sequence[Event]
-    outcomes: "asyncio.Future[list[IngestOutcome]]"
-
-
-class IngestQueue:
-    """The queue between requests and the writer. All but `drain` belongs to the event loop's thread."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[PendingBatch] = deque()
-        self._unanswered: set[PendingBatch] = set()
-        self._came = asyncio.Event()
-
-    def add(self, events: Sequence[Event]) -> "asyncio.Future[list[IngestOutcome]]":
-        """Queue the events and return the future of their outcomes.
-        Raises IngestBusy if too much is waiting."""
-        if len(self._waiting) >= MAX_WAITING:
-            raise IngestBusy(f"{MAX_WAITING} requests are waiting to be written")
-        arrival = PendingBatch(events, asyncio.get_running_loop().create_future())
-        self._waiting.append(arrival)
-        self._unanswered.add(arrival)
-        self._came.set()
-        return arrival.outcomes
-
-    async def wait(self) -> None:
-        """Wait until the queue holds something."""
-        while not self._waiting:
-            self._came.clear()
-            await self._came.wait()
-
-    def drain(self) -> list[PendingBatch]:
-        """Take the oldest batches, as many as fit into a transaction. Any thread may call this."""
-        together: list[PendingBatch] = []
-        size = 0
-        while self._waiting and size < MAX_COMMIT:
-            together.append(self._waiting.popleft())
-            size += len(together[-1].events)
-        return together
-
-    def answer(self, together: Sequence[PendingBatch], outcomes: Sequence[IngestOutcome]) -> None:
-        """Give each batch its outcomes. `outcomes` holds one for each event, in order."""
-        results = iter(outcomes)
-        for arrival in together:
-            answer = [next(results) for _ in arrival.events]
-            if not arrival.outcomes.done():  # the request may be cut off: its events are kept all the same
-                arrival.outcomes.set_result(answer)
-        self._unanswered.difference_update(together)
-
-    def fail(self, together: Collection[PendingBatch], error: Exception) -> None:
-        """Give an error to the requests of these batches."""
-        for arrival in together:
-            if not arrival.outcomes.done():
-                arrival.outcomes.set_exception(error)
-        self._unanswered.difference_update(together)
-
-    def fail_all(self, error: Exception) -> None:
-        """Fail all batches, including those that the database's thread has gathered and may yet write."""
-        self.fail(list(self._unanswered), error)
-
+MAX_COMMIT = 2_000  # events in one transaction: a reader of the feed gets them at once
+LOCK_SECONDS = 0.25  # that a transaction writes for: others' events, deliveries and reminders wait so long
+FIRST_CHUNK = (
+    10  # events of which nobody knows yet what they cost: some milliseconds each, more on a busy machine
+)
+MAX_CHUNK = 250  # events: the next ones may cost far more than those before; larger ones are hardly faster
 
 ENDS = {
     **{f"airflow.dag_run.{state}": "run" for state in ("success", "failed")},
@@ -205,14 +141,50 @@ class Wakeups:
 
 @dataclass(frozen=True)
 class _WriteResult:
+    """What became of some events that were written together."""
+
     taken: list[bool]
     """True or False for each event, in order: whether it was new."""
-    after: Cursor
     logged: list[SeqAndEvent]
     called_for: bool
     """True if anything is to be delivered."""
-    run_ended: set[str]
-    """The deployments of which a run's end was logged."""
+
+
+@dataclass
+class _Commit:
+    """What one transaction has written so far."""
+
+    after: Cursor
+    """The log's end before."""
+    now: datetime
+    settled: list[tuple[PendingEvent, IngestOutcome]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    """Those that were written, and in `taken` of each whether it was new."""
+    taken: list[bool] = field(default_factory=list)
+    logged: list[SeqAndEvent] = field(default_factory=list)
+    called_for: bool = False
+    failed: list[tuple[PendingRequest, Exception]] = field(default_factory=list)
+
+    @property
+    def end(self) -> Cursor:
+        return Cursor(self.after.epoch, self.logged[-1][0]) if self.logged else self.after
+
+    @property
+    def run_ended(self) -> set[str]:
+        """The deployments of which a run's end was logged."""
+        return {event.deployment for _, event in self.logged if event.type in RUN_ENDS}
+
+    def add(self, events: Sequence[Event], result: _WriteResult) -> None:
+        self.events += events
+        self.taken += result.taken
+        self.logged += result.logged
+        self.called_for |= result.called_for
+
+    def words(self) -> list[str]:
+        """Return the signals for the other replicas."""
+        nudged = sorted({reconcile(event.deployment) for event in self.events if event.type == NUDGE})
+        ended = map(run_ended, sorted(self.run_ended))
+        return [*([FEED] * bool(self.logged)), *([DELIVERY] * self.called_for), *nudged, *ended]
 
 
 class Ingest:
@@ -225,14 +197,17 @@ class Ingest:
         wakes: Wakeups,
         metrics: Metrics,
         clock: Clock,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`timer` measures how long a transaction has held the log."""
         self._database = database
         self._decide = decide
         self._wakes = wakes
         self._counter = IngestCounter(metrics)
         self._clock = clock
+        self._timer = timer
         self._origins: dict[str, datetime] = {}
-        self._arrivals = IngestQueue()
+        self._queue = IngestQueue()
 
     async def take(self, events: Sequence[Event]) -> list[bool]:
         """Make events durable.
@@ -249,92 +224,99 @@ class Ingest:
         for nudged in {event.deployment for event in events if event.type == NUDGE}:
             if nudged in self._wakes.reconcilers:
                 self._wakes.reconcilers[nudged].set()
-        return await self._arrivals.add(events)
+        return await self._queue.add(events)
 
     async def run(self) -> None:
-        """Write what waits, as much as fits at once, until cancelled."""
+        """Write the waiting events, as many at once as the time allows, until cancelled."""
         try:
             while True:
-                await self._arrivals.wait()
+                await self._queue.wait()
                 await self._commit()
         finally:
-            self._arrivals.fail_all(IngestBusy("the monitor is stopping"))
+            self._queue.fail_all(IngestBusy("the monitor is stopping"))
 
     async def _commit(self) -> None:
-        together: list[PendingBatch] = []
+        taken: list[PendingEvent] = []
         try:
-            result = await self._database.write(lambda connection: self._write_some(connection, together))
+            commit = await self._database.write(lambda connection: self._write_some(connection, taken))
         except Exception as error:
             # The senders keep their events and come again. The database may be full, locked or gone.
-            together = together or self._arrivals.drain()
-            logger.exception("could not write %d requests", len(together))
-            if not _is_of_one_event(error):
-                self._arrivals.fail(together, error)
-                return
-            for arrival in together:
-                await self._commit_alone(arrival)
+            taken = taken or self._queue.take(MAX_COMMIT)
+            requests = {pending.request for pending in taken}
+            logger.exception("could not write %d requests", len(requests))
+            self._queue.fail(requests, error)
         else:
-            self._wake_consumers(_events(together), result)
-            self._arrivals.answer(together, _outcomes(result))
+            self._wake_consumers(commit)
+            for request, reason in commit.failed:
+                self._queue.fail([request], reason)
+            self._queue.settle(commit.settled)
 
-    async def _commit_alone(self, arrival: PendingBatch) -> None:
-        """Write one request alone, and event by event if that fails, so no sender's event stops another's."""
-        try:
-            outcomes = await self._write_apart(arrival.events)
-        except Exception as error:
-            # The events of it that were written are duplicates when the sender comes again.
-            logger.exception("could not write a request of %d events", len(arrival.events))
-            self._arrivals.fail([arrival], error)
-        else:
-            self._arrivals.answer([arrival], outcomes)
+    def _write_some(self, connection: Connection, taken: list[PendingEvent]) -> _Commit:
+        """Write the waiting events after taking the lock, and name them in `taken`, because this may fail.
 
-    async def _write_apart(self, events: Sequence[Event]) -> list[IngestOutcome]:
-        """Write the events together, or each alone, and reject those whose data cannot be written."""
-        try:
-            return await self._write_events(events)
-        except OF_THE_DATA as error:
-            if len(events) > 1:
-                return [outcome for event in events for outcome in await self._write_apart([event])]
-            logger.warning(
-                "event %r of %s is rejected, its data cannot be written: %s",
-                *(events[0].id, events[0].source, error),
+        Events that arrive meanwhile wait for the next transaction, so that nobody waits for their answer.
+        """
+        commit = self._begin_commit(connection)
+        began, size = self._timer(), FIRST_CHUNK
+        left = min(MAX_COMMIT, self._queue.count())
+        while left > 0 and size > 0 and (chunk := self._queue.take(min(size, left))):
+            taken += chunk
+            left -= len(chunk)
+            self._write_chunk(connection, chunk, commit)
+            spent = self._timer() - began
+            size = (
+                min(MAX_CHUNK, int(len(taken) * (LOCK_SECONDS - spent) / spent)) if spent > 0 else MAX_CHUNK
             )
-            return [IngestOutcome.REJECTED]
+        signal(connection, *commit.words())
+        return commit
 
-    async def _write_events(self, events: Sequence[Event]) -> list[IngestOutcome]:
-        result = await self._database.write(
-            lambda connection: self._write(connection, events, append.lock(connection))
-        )
-        self._wake_consumers(events, result)
-        return _outcomes(result)
-
-    def _write_some(self, connection: Connection, together: list[PendingBatch]) -> _WriteResult:
-        """Write what waits once the log is had, and say so in `together`: it may fail half-way."""
+    def _begin_commit(self, connection: Connection) -> _Commit:
         end = append.lock(connection)
-        together += self._arrivals.drain()
-        return self._write(connection, _events(together), end)
+        # Not before the lock: what is logged later would be received earlier, and `since` step over some.
+        return _Commit(end, self._clock())
+
+    def _write_chunk(self, connection: Connection, chunk: Sequence[PendingEvent], commit: _Commit) -> None:
+        """Write the events together, or in halves if that fails, so no sender's event stops another's."""
+        events = [pending.event for pending in chunk]
+        try:
+            with savepoint(connection):
+                result = self._write(connection, events, commit.end, commit.now)
+        except Exception as error:
+            if not _is_of_one_event(error):
+                raise
+            if len(chunk) == 1:
+                _refuse(chunk[0], error, commit)
+                return
+            half = len(chunk) // 2
+            self._write_chunk(connection, chunk[:half], commit)
+            self._write_chunk(connection, chunk[half:], commit)
+        else:
+            commit.add(events, result)
+            commit.settled += zip(chunk, map(_outcome, result.taken), strict=True)
 
     def log(self, connection: Connection, events: Sequence[Event]) -> Callable[[], None]:
         """Take events in the caller's transaction, so that they are durable together with its other writes.
         Return a function to call once the transaction is committed."""
-        result = self._write(connection, events, append.lock(connection))
-        return lambda: self._wake_consumers(events, result)
+        commit = self._begin_commit(connection)
+        commit.add(events, self._write(connection, events, commit.end, commit.now))
+        signal(connection, *commit.words())
+        return lambda: self._wake_consumers(commit)
 
-    def _wake_consumers(self, events: Sequence[Event], result: _WriteResult) -> None:
+    def _wake_consumers(self, commit: _Commit) -> None:
         if self._wakes.hand:
-            self._wakes.hand(result.after, result.logged)
+            self._wakes.hand(commit.after, commit.logged)
         else:
             self._wakes.feed.set()
-        if result.called_for:
+        if commit.called_for:
             self._wakes.delivery.set()
-        for deployment in result.run_ended & self._wakes.run_ended.keys():
+        for deployment in commit.run_ended & self._wakes.run_ended.keys():
             self._wakes.run_ended[deployment].set()
-        self._counter.count(events, result.taken, self._origins, self._clock())
+        self._counter.count(commit.events, commit.taken, self._origins, self._clock())
 
-    def _write(self, connection: Connection, events: Sequence[Event], end: Cursor) -> _WriteResult:
+    def _write(
+        self, connection: Connection, events: Sequence[Event], end: Cursor, now: datetime
+    ) -> _WriteResult:
         """Write the events after `end`, the log's end, which is locked."""
-        # Not before the lock: what is logged later would be received earlier, and `since` step over some.
-        now = self._clock()
         late = apply.detect_duplicates(connection, events)
         taken = [not is_late for is_late in late]
         lasting = [place for place, event in enumerate(events) if taken[place] and event.type != NUDGE]
@@ -353,10 +335,7 @@ class Ingest:
         apply.apply_all(connection, logged)
         for deployment in {event.deployment for _, event in logged} - self._origins.keys():
             self._origins[deployment] = origin_of(connection, deployment, now)
-        called_for = self._decide(connection, logged, now)
-        ended = {event.deployment for _, event in logged if event.type in RUN_ENDS}
-        signal(connection, *_words(events, bool(logged), called_for, ended))
-        return _WriteResult(taken, end, logged, called_for, ended)
+        return _WriteResult(taken, logged, self._decide(connection, logged, now))
 
     def _append_conflicting(
         self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
@@ -380,10 +359,18 @@ class Ingest:
         return new
 
 
-def _words(events: Sequence[Event], logged: bool, called_for: bool, ended: set[str]) -> list[str]:
-    """Return the signals for the other replicas."""
-    nudged = sorted({reconcile(event.deployment) for event in events if event.type == NUDGE})
-    return [*([FEED] * logged), *([DELIVERY] * called_for), *nudged, *map(run_ended, sorted(ended))]
+def _refuse(pending: PendingEvent, error: Exception, commit: _Commit) -> None:
+    """Reject an event whose data cannot be written. Any other failure is the answer to its request."""
+    event = pending.event
+    if isinstance(error, OF_THE_DATA):
+        logger.warning(
+            "event %r of %s is rejected, its data cannot be written: %s", event.id, event.source, error
+        )
+        commit.settled.append((pending, IngestOutcome.REJECTED))
+    else:
+        # What else was written of the request is a duplicate when the sender comes again.
+        logger.error("could not write event %r of %s", event.id, event.source, exc_info=error)
+        commit.failed.append((pending.request, error))
 
 
 def _is_of_one_event(error: Exception) -> bool:
@@ -391,9 +378,5 @@ def _is_of_one_event(error: Exception) -> bool:
     return isinstance(error, OF_THE_DATA) or not isinstance(error, (DBAPIError, OSError))
 
 
-def _outcomes(result: _WriteResult) -> list[IngestOutcome]:
-    return [IngestOutcome.ACCEPTED if new else IngestOutcome.DUPLICATE for new in result.taken]
-
-
-def _events(together: Sequence[PendingBatch]) -> list[Event]:
-    return [event for arrival in together for event in arrival.events]
+def _outcome(is_new: bool) -> IngestOutcome:
+    return IngestOutcome.ACCEPTED if is_new else IngestOutcome.DUPLICATE

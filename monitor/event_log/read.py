@@ -18,7 +18,7 @@ from monitor.database.statements import FETCHED, MAX_PAGE_BYTES, KeyLookup
 from monitor.database.types import read_each
 from monitor.event_log.cursor import state
 from monitor.event_log.filters import AllowedDags, Filter, conditions, may_read, readable, redact_body
-from monitor.events.event import Event, parse_event
+from monitor.events.event import SOURCE, Event, parse_event
 from monitor.rules.field_types import WILD, matches_any
 
 
@@ -188,10 +188,15 @@ def _by_type(connection: Connection, event_filter: Filter) -> Iterable[Filter]:
     return [Filter.from_values(**{**globs_by_field, "type": (kind,)}) for kind in types]
 
 
-def find_by_id(connection: Connection, event_id: str, allowed_dags: AllowedDags = None) -> list[LoggedEvent]:
-    """Return the events of this id that the reader may see: one for each Airflow, so mostly one."""
+def find_by_id(
+    connection: Connection, event_id: str, allowed_dags: AllowedDags = None, deployment: str | None = None
+) -> list[LoggedEvent]:
+    """Return the events of this id that the reader may see: one for each Airflow, so mostly one.
+    Name a `deployment` under the log's lock, because no index has the ids of all of them."""
     rights = readable(events.c.deployment, events.c.dag_id, allowed_dags)
     query = _LOGGED.where(events.c.id == event_id, *rights).order_by(events.c.seq)
+    if deployment is not None:
+        query = query.where(events.c.source == f"{SOURCE}{deployment}")
     return [_redact(LoggedEvent(*row), allowed_dags) for row in connection.execute(query)]
 
 

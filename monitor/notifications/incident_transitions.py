@@ -59,9 +59,10 @@ def close(connection: Connection, incident_id: int, at: datetime, by: str, reaso
 
 def close_found(connection: Connection, deployment: str, event_id: str, at: datetime) -> None:
     """Close the incident of a finding that was reported under this id and is over."""
-    for logged in read.find_by_id(connection, event_id):
-        incident = incidents.open_with_seq(connection, deployment, logged.seq)
-        if incident is not None:
+    for seq, event in read.parse_each(read.find_by_id(connection, event_id, deployment=deployment)):
+        signal = signal_of(event)
+        incident = _first(connection, deployment, [signal.key]) if signal else None
+        if incident is not None and incident.last_seq == seq:
             close(connection, incident.id, at, BY_SYSTEM, "the watch does not find it any more")
 
 
@@ -115,11 +116,9 @@ def _first(connection: Connection, deployment: str, keys: list[str]) -> Incident
 
 def _find_reported_by_hook(connection: Connection, deployment: str, place: BundleFile) -> Incident | None:
     """Return the incident that a hook has named by its whole path, if that can be one file only."""
-    may_be = [
-        incident
-        for incident in incidents.open_with_prefix(connection, deployment, f"{IMPORT_ERROR}/")
-        if import_errors.is_below(incident.key.removeprefix(IMPORT_ERROR), place.path)
-    ]
+    whole_paths = {place.path, *import_errors.find_whole_paths(connection, deployment, place.path)}
+    keys = {import_error_key(None, path) for path in whole_paths if path.startswith("/")}
+    may_be = incidents.open_of(connection, [(deployment, key) for key in keys])
     if len(may_be) != 1:  # in doubt they are two
         return None
     return _rename_incident(connection, may_be[0], place)

@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from monitor.database.schema import incidents as table
 from monitor.database.statements import KeyLookup, Statement, SweepResult, oldest, read_each
@@ -155,8 +165,9 @@ class IncidentFilter:
         }[status]
 
 
-# Not `== OPEN`: SQLite would take the index on the state, and go through all that is open for each key.
-_OPEN = KeyLookup(table, ("deployment", "key"), table.c.state != CLOSED)
+# As the index of open incidents has it, word for word: a DAG may have thousands that are closed.
+_IS_OPEN: Any = table.c.state != literal_column(f"'{CLOSED}'")
+_OPEN = KeyLookup(table, ("deployment", "key"), _IS_OPEN)
 
 
 def open_of(connection: Connection, keys: Iterable[tuple[str, str]]) -> list[Incident]:
@@ -408,20 +419,6 @@ def latest_of_each(
         for number, (deployment, key, seq) in enumerate(places)
     ]
     return {places[row.pop("place")]: Incident.from_row(row) for row in read_each(connection, queries)}
-
-
-def open_with_prefix(connection: Connection, deployment: str, prefix: str) -> list[Incident]:
-    """Return the open incidents whose keys begin with this prefix."""
-    its = (table.c.state == OPEN, table.c.deployment == deployment)
-    query = select(table).where(*its, table.c.key.startswith(prefix, autoescape=True))
-    return [Incident.from_row(row) for row in connection.execute(query).mappings()]
-
-
-def open_with_seq(connection: Connection, deployment: str, seq: int) -> Incident | None:
-    """Return the open incident whose latest failure is this event, or None."""
-    its = (table.c.state == OPEN, table.c.deployment == deployment, table.c.last_seq == seq)
-    row = connection.execute(select(table).where(*its)).mappings().first()
-    return Incident.from_row(row) if row else None
 
 
 _RECENT = Statement(

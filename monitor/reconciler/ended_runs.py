@@ -26,7 +26,7 @@ from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable
 from monitor.event_log import cursor, read
 from monitor.event_log.filters import Filter
-from monitor.event_log.ingest import IngestBusy
+from monitor.event_log.ingest_queue import IngestBusy
 from monitor.event_log.read import EventLogPage
 from monitor.events.data import RUN_ENDS, DagRunData
 from monitor.observability.metrics import Metrics

@@ -24,7 +24,8 @@ from monitor.clock import Clock
 from monitor.concurrency import WakeSignal, first_of
 from monitor.database.engine import Database
 from monitor.errors import AirflowError, AirflowUnreachable
-from monitor.event_log.ingest import Ingest, IngestBusy
+from monitor.event_log.ingest import Ingest
+from monitor.event_log.ingest_queue import IngestBusy
 from monitor.observability import logging as observability_logging
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import OFF, Traces

@@ -17,7 +17,7 @@ from monitor.database import engine
 from monitor.database.statements import MAX_PAGE_BYTES
 from monitor.delivery.channels import apprise, apprise_bounds, mailbox, mailbox_server, oauth, smtp, webhook
 from monitor.delivery.messages import sandbox, templates
-from monitor.event_log import ingest as event_log_ingest
+from monitor.event_log import ingest_queue
 from monitor.events import data, event, from_airflow, reports
 from monitor.feed import buffer, connections
 from monitor.notifications import silences
@@ -259,7 +259,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "requests that wait to be written",
-            f"{event_log_ingest.MAX_WAITING}",
+            f"{ingest_queue.MAX_WAITING}; when they are reached, a deployment may have its share of them",
             "429, and the sender comes again",
             "unit/event_log/test_ingest.py::test_too_many_waiting_requests_are_sent_away",
         ),

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
-from monitor.database.schema import deliveries, notifications
+from monitor.database.schema import deliveries, notification_incidents, notifications
 from monitor.database.statements import BulkInsert, KeyLookup, Row, Statement, plain
 from monitor.database.types import read_each
 from monitor.events.event import Event
@@ -124,6 +124,12 @@ _OPEN = _latest(notifications.c.sealed_at.is_(None), is_kept_open=True)
 _LAST = _latest()
 
 
+def is_in_state(*states: State) -> ColumnElement[bool]:
+    """Test deliveries that other columns find. Not `IN`: SQLite would take the index on the state, and go
+    through all that waits."""
+    return deliveries.c.state.not_in([state.value for state in State if state not in states])
+
+
 def open_group(connection: Connection, rule: str, group_key: str) -> Notification | None:
     """Return the rule's notification of this group that others may still join, or None.
     It is not claimed until the transaction ends. A notification that is being claimed is no longer open."""
@@ -137,7 +143,7 @@ def last_of_group(connection: Connection, rule: str, group_key: str) -> Notifica
 
 def postpone(connection: Connection, notification_id: int, due: datetime) -> None:
     """Let a notification that waits be due at this moment, and not before."""
-    its_own = deliveries.c.notification_id == notification_id, deliveries.c.state == State.PENDING.value
+    its_own = deliveries.c.notification_id == notification_id, is_in_state(State.PENDING)
     connection.execute(update(deliveries).where(*its_own).values(next_attempt_at=due))
     connection.execute(update(notifications).where(notifications.c.id == notification_id).values(due_at=due))
 
@@ -171,11 +177,19 @@ def seal(connection: Connection, notification_ids: Collection[int], now: datetim
     connection.execute(_SEAL, {"ids": list(notification_ids), "sealed_at": now})
 
 
+def of_incident(incident_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Select the notifications of one incident alone, by the table of links, which has an index."""
+    linked = select(notification_incidents.c.notification_id).where(
+        notification_incidents.c.incident_id == incident_id
+    )
+    return notifications.c.id.in_(linked), notifications.c.incident_id == incident_id
+
+
 def suppress_follow_ups(connection: Connection, incident_id: int, reason: str, now: datetime) -> None:
     """Suppress the follow-ups and reminders of one incident that still wait. A notification that is about
     several incidents is left to wait."""
     kinds = [NotificationKind.FOLLOW_UP.value, NotificationKind.REMINDER.value]
-    its_own = (notifications.c.incident_id == incident_id, notifications.c.kind.in_(kinds))
+    its_own = (*of_incident(incident_id), notifications.c.kind.in_(kinds))
     ids = list(connection.execute(select(notifications.c.id).where(*its_own)).scalars())
     seal(connection, ids, now)
     settle_waiting(connection, ids, State.SUPPRESSED, reason, now)
@@ -196,7 +210,7 @@ def settle_waiting(
     """Settle the waiting deliveries of these notifications."""
     conditions = (
         deliveries.c.notification_id.in_(notification_ids),
-        deliveries.c.state.in_([state.value for state in WAITING]),
+        is_in_state(*WAITING),
     )
     settled = {"state": state.value, "reason": reason, "settled_at": now}
     connection.execute(update(deliveries).where(*conditions).values(settled))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, literal, or_, select, update
 from monitor.database.schema import decisions, deliveries, notification_incidents, notifications
 from monitor.database.types import read_each
 from monitor.notifications.outbox.decisions import GROUPED, SUPPRESSED
-from monitor.notifications.outbox.enqueue import seal, settle_waiting
+from monitor.notifications.outbox.enqueue import of_incident, seal, settle_waiting
 from monitor.notifications.outbox.records import Delivery, NotificationKind, State
 from monitor.notifications.outbox.threads import TOLD
 from monitor.rules.targets import ChannelName
@@ -72,7 +72,7 @@ def _restore_follow_ups(
     now: datetime,
 ) -> None:
     gathered = select(notifications.c.id, notifications.c.due_at).where(
-        notifications.c.gathered_into == recovered_id, notifications.c.incident_id == incident_id
+        notifications.c.gathered_into == recovered_id, *of_incident(incident_id)
     )
     for row in connection.execute(gathered).all():
         reason = f"it waits again: the incident is not over: {because}"
@@ -114,11 +114,17 @@ def _withdraw(
 
 
 def move_incident(connection: Connection, from_id: int, to_id: int) -> None:
-    """Move all decisions and notifications of one incident to another."""
-    for table in (decisions, notifications, deliveries):
-        moved = update(table).where(table.c.incident_id == from_id).values(incident_id=to_id)
-        connection.execute(moved)
+    """Let one incident have all that was decided and told of another."""
     links = notification_incidents.c
+    its_notifications = select(links.notification_id).where(links.incident_id == from_id)
+    moved = (
+        (decisions, ()),
+        (notifications, (notifications.c.id.in_(its_notifications),)),
+        (deliveries, (deliveries.c.notification_id.in_(its_notifications),)),
+    )
+    for table, among in moved:
+        its_own = update(table).where(table.c.incident_id == from_id, *among)
+        connection.execute(its_own.values(incident_id=to_id))
     linked = select(links.notification_id).where(links.incident_id == to_id)
     missing = select(literal(to_id), links.notification_id).where(
         links.incident_id == from_id, links.notification_id.not_in(linked)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from monitor.database.schema import deliveries, notification_incidents, notifications
 from monitor.database.statements import BulkInsert, KeyLookup, Statement
+from monitor.notifications.outbox.enqueue import is_in_state
 from monitor.notifications.outbox.records import WAITING, Delivery, NotificationKind, State
 from monitor.rules.targets import Target
 
 REFERENCES = 20  # Message-IDs: RFC 5322 lets the middle go, and an incident may last for weeks
 TOLD = (State.SENT.value, State.UNCERTAIN.value)
-_WAITING = [state.value for state in WAITING]
-ON_THEIR_WAY = (State.SENDING.value, *_WAITING)
+ON_THEIR_WAY = (State.SENDING.value, *(state.value for state in WAITING))
 
 
 @dataclass(frozen=True)
@@ -114,21 +114,20 @@ def link_incident(connection: Connection, notification_id: int, incident_id: int
 
 def open_with_next(connection: Connection, incident_id: int, opening: Delivery, now: datetime) -> None:
     """Turn the waiting follow-up into the opening, due now, because the incident's opening is not sent."""
-    next_notification = select(notifications.c.id).where(
-        notifications.c.rule == opening.rule,
+    linked = select(notification_incidents.c.notification_id).where(
+        notification_incidents.c.incident_id == incident_id
+    )
+    waiting = select(notifications.c.id, notifications.c.rule).where(
         notifications.c.kind == NotificationKind.FOLLOW_UP.value,
         notifications.c.sealed_at.is_(None),
-        notifications.c.id.in_(
-            select(notification_incidents.c.notification_id).where(
-                notification_incidents.c.incident_id == incident_id
-            )
-        ),
+        notifications.c.id.in_(linked),
     )
     values = {"kind": opening.kind.value, "template": opening.template}
-    ids = list(connection.execute(next_notification).scalars())
+    # The rule is compared here, or SQLite would go through all that waits by the rule.
+    ids = [row.id for row in connection.execute(waiting) if row.rule == opening.rule]
     statement = update(notifications).where(notifications.c.id.in_(ids))
     connection.execute(statement.values(due_at=now, **values))
-    conditions = (deliveries.c.notification_id.in_(ids), deliveries.c.state.in_(_WAITING))
+    conditions = (deliveries.c.notification_id.in_(ids), is_in_state(*WAITING))
     connection.execute(update(deliveries).where(*conditions).values(next_attempt_at=now, **values))
 
 
@@ -146,15 +145,19 @@ def find_last_due(connection: Connection, incident_id: int, rule: str) -> dateti
     return moment
 
 
-_STATES = Statement(
+# In the order of the notifications: the opening tells of an incident, and stands before thousands of others.
+_NOTIFIED = Statement(
     lambda _insert: (
-        select(deliveries.c.state)
+        select(deliveries.c.id)
         .select_from(notification_incidents)
         .join(deliveries, deliveries.c.notification_id == notification_incidents.c.notification_id)
         .where(
             notification_incidents.c.incident_id == bindparam("incident_id"),
             *(deliveries.c[name] == bindparam(name) for name in ("rule", "channel", "recipient")),
+            or_(*(deliveries.c.state == state for state in (*TOLD, *ON_THEIR_WAY))),
         )
+        .order_by(notification_incidents.c.notification_id)
+        .limit(1)
     )
 )
 
@@ -162,8 +165,7 @@ _STATES = Statement(
 def is_notified(connection: Connection, incident_id: int, rule: str, target: Target) -> bool:
     """Return True if this rule has notified the target of an incident, or is about to."""
     whom = {"recipient": target.recipient, "channel": target.channel.value}
-    rows = _STATES.rows(connection, incident_id=incident_id, rule=rule, **whom)
-    return any(row["state"] in (*TOLD, *ON_THEIR_WAY) for row in rows)
+    return _NOTIFIED.first(connection, incident_id=incident_id, rule=rule, **whom) is not None
 
 
 def _load_delivery_rows(

@@ -28,7 +28,7 @@ from starlette.requests import ClientDisconnect
 
 from monitor.bounded_json import TooManyValues, loads
 from monitor.errors import EventError
-from monitor.event_log.ingest import IngestBusy, IngestOutcome
+from monitor.event_log.ingest_queue import IngestBusy, IngestOutcome
 from monitor.events import event as events_event
 from monitor.events.data import MAX_ID
 from monitor.events.event import Event, trace_of

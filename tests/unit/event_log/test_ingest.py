@@ -16,7 +16,8 @@ from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
 from monitor.database.schema import deliveries
 from monitor.event_log import append, cursor
-from monitor.event_log.ingest import MAX_WAITING, Ingest, IngestBusy, Wakeups
+from monitor.event_log.ingest import Ingest, Wakeups
+from monitor.event_log.ingest_queue import MAX_WAITING, IngestBusy
 from monitor.event_log.projections.runs import runs
 from monitor.events.event import parse_event
 from monitor.observability.metrics import Metrics

@@ -143,17 +143,29 @@ def _task(dag_id: str, number: int, state: str, kept: bool, by: str) -> dict[str
     return raw
 
 
-def _file(state: str) -> dict[str, Any]:
-    error_id = import_error_id("etl.py", "broken")
-    data = {"filename": "etl.py", "bundle_name": "dags-folder"}
+def _file(state: str, filename: str) -> dict[str, Any]:
+    """A report of a file: of its whole path by a hook, of its path within a bundle by the reconciler."""
+    bundle = None if filename.startswith("/") else "dags-folder"
+    error_id = import_error_id(filename, "broken", bundle)
+    data = {"filename": filename, "bundle_name": bundle}
     if state == "mended":
         mended = {**data, "error_id": error_id}
         return event(
-            "airflow.dag.import_error_mended", import_error_mended_id(error_id), "etl.py", moment(9), mended
+            "airflow.dag.import_error_mended", import_error_mended_id(error_id), filename, moment(9), mended
         )
-    return event("airflow.dag.import_error", error_id, "etl.py", moment(8), {**data, "stacktrace": "broken"})
+    return event("airflow.dag.import_error", error_id, filename, moment(8), {**data, "stacktrace": "broken"})
 
 
+LONG = "folder/" * 40
+FILES = (
+    "etl.py",
+    "a/etl.py",
+    "/dags/a/etl.py",
+    "/etl.py",
+    "/dags/ab/etl.py",
+    f"{LONG}x.py",
+    f"/a/{LONG}x.py",
+)
 DAGS = st.sampled_from(["etl", "other"])
 ANYTHING = st.one_of(
     st.builds(
@@ -173,7 +185,7 @@ ANYTHING = st.one_of(
         st.sampled_from(["listener", "reconciler"]),
     ),
     st.builds(asset_event, st.sampled_from([1, 2, 3]), timestamp=st.sampled_from([moment(1), moment(6)])),
-    st.builds(_file, st.sampled_from(["broken", "mended"])),
+    st.builds(_file, st.sampled_from(["broken", "mended"]), st.sampled_from(FILES)),
     st.builds(
         lambda dag_id, state: event(
             f"airflow.dag.{state}",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.database.engine import Database
-from monitor.event_log.ingest import IngestOutcome
+from monitor.event_log.ingest_queue import IngestOutcome
 from monitor.events.event import MAX_DEPTH, parse_event
 from tests.sample import asset_event, event, moment, run_event, task_event
 from tests.unit.conftest import FakeClock, Live
