@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+from enum import Enum
 from functools import wraps
 from itertools import chain
 from string import Formatter
@@ -23,6 +25,7 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
+from markupsafe import Markup
 
 MAX_STEPS = 300_000  # about 0.15 s of CPU; the built-in templates take about half for the longest story
 MAX_NODES = 6_000  # of one file's syntax tree: 0.2 s to compile; the longest built-in one has a third
@@ -34,7 +37,7 @@ CALL = 3  # steps of one, of a filter or a test too, beside those for what it is
 INCLUDE = 30  # steps of one, for it looks at its file
 MAX_WIDTH = 1000  # columns that a format may ask for; a mail has 78
 BY_NUMBERS = frozenset(
-    ("batch", "center", "expandtabs", "indent", "ljust", "rjust", "slice", "to_bytes", "tojson", "zfill")
+    ("batch", "center", "expandtabs", "indent", "ljust", "rjust", "slice", "tojson", "zfill")
 )
 """Filters and methods whose result may be as long as their text is, times a number that they are given."""
 BY_TEXTS = frozenset(
@@ -65,8 +68,42 @@ BODIES = (
     *(nodes.With, nodes.FilterBlock, nodes.AssignBlock),
 )
 """The statements that hold others."""
-WITHOUT = frozenset(("encode", "maketrans", "translate"))
-"""Methods of a text that a template has no use for, and whose work cannot be foreseen."""
+_TEXT_METHODS = frozenset(
+    (
+        *("capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index"),
+        *("isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isprintable"),
+        *("isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix"),
+        *("removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split"),
+        *("splitlines", "startswith", "strip", "swapcase", "title", "upper", "zfill"),
+    )
+)
+_DATE_METHODS = frozenset(("isoformat", "isocalendar", "isoweekday", "replace", "strftime", "weekday"))
+_MOMENT_METHODS = frozenset(("astimezone", "date", "dst", "time", "timestamp", "tzname", "utcoffset"))
+METHODS: Mapping[type, frozenset[str]] = {
+    Markup: _TEXT_METHODS | {"striptags", "unescape"},
+    str: _TEXT_METHODS,
+    bytes: frozenset(("decode", "hex")),
+    bool: frozenset(),
+    int: frozenset(("bit_length",)),
+    float: frozenset(("is_integer",)),
+    datetime: _DATE_METHODS | _MOMENT_METHODS,
+    date: _DATE_METHODS,
+    time: frozenset(("isoformat", "strftime", "tzname", "utcoffset", "dst")),
+    timedelta: frozenset(("total_seconds",)),
+    tzinfo: frozenset(),
+    Mapping: frozenset(("get", "items", "keys", "values")),
+    list: frozenset(("count", "index")),
+    tuple: frozenset(("count", "index")),
+    frozenset: frozenset(("isdisjoint", "issubset", "issuperset")),
+    set: frozenset(("isdisjoint", "issubset", "issuperset")),
+    range: frozenset(("count", "index")),
+    Enum: frozenset(),
+}
+"""The methods that templates may use, by the type of a value; a class before its bases. Of any other method
+nobody has looked at the work that it makes."""
+MAX_DATE_FORMAT = 200  # characters of strftime's format: a date and a time take some tens
+_DATE_DIRECTIVE = re.compile(r"%(?!-?[a-zA-Z%])")
+"""A directive with a width, such as glibc's `%999Y`, whose result is as long as it says."""
 _WIDTHS = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(\*|\d+)?(?:\.(\*|\d+))?")
 _NUMBERS = re.compile(r"\d+|[{}]")
 
@@ -227,7 +264,11 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return "".join(texts)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return super().is_safe_attribute(obj, attr, value) and not (isinstance(obj, str) and attr in WITHOUT)
+        """Say no to methods that are not in METHODS, and to all that types have."""
+        if isinstance(obj, type) or not super().is_safe_attribute(obj, attr, value):
+            return False
+        allowed = next((names for kind, names in METHODS.items() if isinstance(obj, kind)), None)
+        return allowed is None or attr in allowed or not callable(value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         wrapped = super().wrap_str_format(value)
@@ -238,6 +279,8 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         @wraps(wrapped)
         def formatted(*args: Any, **kwargs: Any) -> str:
             specs = [spec or "" for _, _, spec, _ in Formatter().parse(text)]
+            # A date's spec is strftime's format. A number's may end in %, for percent.
+            _check_date_format(spec for spec in specs if "%" in spec[:-1])
             widths = [width for spec in specs for width in _NUMBERS.findall(spec)]
             _check_format(widths, text.count("{"), (args, kwargs))
             return wrapped(*args, **kwargs)
@@ -265,6 +308,8 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         name, owner = getattr(__obj, "__name__", ""), getattr(__obj, "__self__", None)
         subject = (owner,) if isinstance(owner, str | bytes | int) else ()
         _count(name, (*subject, *args), kwargs, CALLED)
+        if name == "strftime":
+            _check_date_format((*args, *kwargs.values()))
         return _made(name, super().call(__context, __obj, *args, **kwargs))
 
     def get_template(self, *args: Any, **kwargs: Any) -> Any:
@@ -344,6 +389,16 @@ def _made(name: str, result: Any) -> Any:
         return items
     weigh(result)
     return result
+
+
+def _check_date_format(values: Iterable[object]) -> None:
+    """Raise TooMuchWork if strftime could write more than a line."""
+    for text in values:
+        if isinstance(text, str) and (len(text) > MAX_DATE_FORMAT or _DATE_DIRECTIVE.search(text)):
+            raise TooMuchWork(
+                f"strftime's format has at most {MAX_DATE_FORMAT} characters, each % of it with a letter and "
+                "no width"
+            )
 
 
 def _check_percent(text: str | bytes, values: object) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import tracemalloc
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email import message_from_bytes, policy
@@ -44,7 +46,7 @@ from monitor.delivery.messages.model import (
 )
 from monitor.delivery.messages.renderer import MAX_HTML, SUBJECT_LENGTH, Renderer, choose, usual
 from monitor.delivery.messages.samples import inject_harm, sample
-from monitor.delivery.messages.sandbox import MAX_BODIES, MAX_NODES
+from monitor.delivery.messages.sandbox import MAX_BODIES, MAX_NODES, METHODS, metered
 from monitor.delivery.messages.templates import FILTERS, MAX_FILE, Templates, templates_folder
 from monitor.notifications.outbox.records import TEMPLATES
 from monitor.rules.model import Rule
@@ -473,6 +475,12 @@ ENDLESS = {
     "a width from a value": "{{ '%*d' % (9999999, 1) }}",
     "a method format": "{{ '{:9999999}'.format(1) }}",
     "a width inside a format": "{{ '{:{}}'.format(1, 9999999) }}",
+    "strftime": "{% set f = '%999Y' * 150000 %}{{ run.end.strftime(f) }}",
+    "a width of a date": "{{ run.end.strftime('%9Y') }}",
+    "a flag and a width of a date": "{{ run.end.strftime('%-_09Y') }}",
+    "a long format of a date": "{{ run.end.strftime('%c' * 101) }}",
+    "a width of a date in a format": "{{ '{:%999Y}'.format(run.end) }}",
+    "a date's width by a filter": "{{ (run.end|attr('strftime'))('%999Y') }}",
     "center": "{{ 'a'|center(10**9) }}",
     "a method": "{{ 'a'.ljust(10**9) }}",
     "indent": "{{ 'a\nb'|indent(10**9) }}",
@@ -535,6 +543,41 @@ def test_the_work_of_a_template_of_the_users_has_an_end(tmp_path: Path, work: st
     assert next(info.problem for info in own.templates() if info.name == "run_failed") is not None
 
 
+ENVIRONMENT = Templates.from_overrides(Path("/nowhere"), templates_folder() / "email")._environment
+CALLS = [
+    *(f"v|{name}(*a)" for name in ENVIRONMENT.filters),
+    *(f"v.{name}(*a)" for name in sorted({name for names in METHODS.values() for name in names})),
+    *(f"v {sign} a[0]" for sign in ("+", "*", "**", "%", "/", "//", "-", "~", "in")),
+]
+TEXTS = st.builds(
+    lambda text, times: text * times,
+    st.sampled_from(
+        ("a", "a ", "\t", "<a>", "http://a.b ", "%999d", "{:>999}", "%999Y", "{0}", "ß", "\n", "9")
+    ),
+    st.sampled_from((1, 50, 20_000)),
+)
+NUMBERS = st.sampled_from((0, -1, 1, 7, 999, 10**4, 10**9, 10**18, 2**4000, 0.5))
+GIVEN = st.one_of(
+    *(TEXTS, NUMBERS, st.lists(TEXTS | NUMBERS, max_size=3), st.just(range(9999))),
+    *(st.just(datetime(2026, 11, 22, tzinfo=timezone.utc)), st.just({"a": "b" * 9999})),
+)
+MOST_MEMORY = 64 * 1024**2  # what the steps could be spent on in texts of ASCII is half of it
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(call=st.sampled_from(CALLS), value=GIVEN, given_to_it=st.lists(GIVEN, min_size=1, max_size=3))
+def test_no_call_makes_more_than_its_steps(call: str, value: object, given_to_it: list[object]) -> None:
+    """Filters, methods and operators, each with what makes much of little."""
+    tracemalloc.start()
+    try:
+        with metered(), suppress(Exception):
+            ENVIRONMENT.from_string("{{ " + call + " }}").render(v=value, a=given_to_it)
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -569,6 +612,10 @@ UNUSABLE = {
     "lipsum": ("{{ lipsum(n=10**6) }}", "lipsum"),
     "translate": ("{{ 'a'.translate({97: 'a' * 9999}) }}", "SecurityError"),
     "punycode": ("{{ ('ü' * 9999).encode('punycode') }}", "SecurityError"),
+    "strptime": ("{{ run.end.strptime(' ' * 3000, '%Z %p') }}", "SecurityError"),
+    "to_bytes": ("{{ (1).to_bytes(9, 'big') }}", "SecurityError"),
+    "fromkeys": ("{{ {}.fromkeys([1]) }}", "SecurityError"),
+    "a method of a type": ("{{ dict.fromkeys([1]) }}", "SecurityError"),
     "format_map": ("{{ '{a.__class__}'.format_map({'a': 1}) }}", "SecurityError"),
     "extending itself": ("{% extends 'run_failed.txt.j2' %}", "RecursionError"),
     "a macro of itself": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
