@@ -5,7 +5,7 @@
 long. The engine does so for every rules file. Recipients that only the `success` rule reaches are notified
 by that rule."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,10 @@ from monitor.rules.model import Config, Group, Match, Receiver, Rule, Watch
 from monitor.rules.targets import SUCCESS, TAG
 from monitor.rules.validation import CheckContext, CheckUrl, mistakes_in, mistakes_of
 from monitor.rules.yaml_source import KeyPath, Mistake, RulesError, Source, UnreadableSource, names_in, read
+from monitor.secret_files import PREFIX, SECRETS
 
+OWN_SECRETS = frozenset(f"{PREFIX}{name.upper()}" for name in SECRETS)
+AIRFLOW_VARIABLES = "AIRFLOW__"  # how variables of Airflow's configuration begin: keys, databases
 MAX_BYTES = 256 * 1024  # a thousand rules. The file is read whole, and again after each change
 
 
@@ -63,7 +66,7 @@ def load_rules(
     if source.data is None and not source.mistakes:
         return LoadedRules(defaults, source)
     config, wrong = _validate(source, defaults)
-    mistakes = [*source.mistakes]
+    mistakes = [*source.mistakes, *_check_variables(source)]
     unread = {mistake.where for mistake in mistakes}  # what could not be read is not wrong once more
     mistakes += [mistake for mistake in mistakes_of(source, wrong) if mistake.where not in unread]
     if config is not None:
@@ -74,6 +77,23 @@ def load_rules(
     if mistakes or config is None:
         raise RulesError(path.name, sorted(mistakes, key=lambda mistake: mistake.line or 0))
     return LoadedRules(merged, source)
+
+
+def _check_variables(source: Source) -> Iterator[Mistake]:
+    """Yield the places that name a secret of the monitor or of Airflow.
+
+    A rule's name stands on pages and in mails, and a receiver gets its URL. Authors of rules would read the
+    secret there, and show it to every reader.
+    """
+    for path, place in source.places.items():
+        for name in sorted(names_in(place.written or "")):
+            if name in OWN_SECRETS or name.startswith(AIRFLOW_VARIABLES):
+                yield source.mistake(
+                    path,
+                    f"names {name}, a secret of the monitor or of Airflow, which no rules file may show; "
+                    "give the receiver a secret of its own, in a variable of another name",
+                    show=False,
+                )
 
 
 def variables_asked_for(path: Path) -> set[str]:

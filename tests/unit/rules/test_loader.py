@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.rules.json_schema import json_schema
-from monitor.rules.loader import MAX_BYTES, default_config, load_config
+from monitor.rules.loader import MAX_BYTES, OWN_SECRETS, default_config, load_config
 from monitor.rules.model import Config, Match, Rule, Watch
 from monitor.rules.validation import CheckUrl
 from monitor.rules.yaml_source import RulesError, UnreadableSource, read
+from monitor.settings import Settings
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
 DEFAULTS = default_config(["ops@example.com"], ["Airflow_Lab2"])
@@ -404,3 +405,29 @@ def test_any_values_are_taken_or_refused(
     folder = tmp_path_factory.getbasetemp()
     with contextlib.suppress(RulesError):
         load(folder, yaml.safe_dump(data), {"A": "x"})
+
+
+SECRET_SETTINGS = [
+    f"WINDSOCK_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if "SecretStr" in str(field.annotation) or name in ("airflows", "database_url")
+]
+
+
+@pytest.mark.parametrize("name", [*SECRET_SETTINGS, "AIRFLOW__CORE__FERNET_KEY"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rules: [{name: 'pw ${N}', to: a@example.com}]",
+        "receivers: {a: {webhook: [{url: 'https://example.com/${N}'}]}}",
+        "timezone: '${N}'",
+    ],
+)
+def test_no_rules_file_shows_a_secret_of_the_monitor(tmp_path: Path, name: str, text: str) -> None:
+    said = mistakes(tmp_path, text.replace("${N}", "${" + name + "}"), {name: "hush-hush-hush"})
+    assert f"names {name}, a secret" in said
+    assert "hush" not in said
+
+
+def test_every_secret_setting_is_refused_to_rules() -> None:
+    assert set(SECRET_SETTINGS) == OWN_SECRETS
