@@ -7,8 +7,7 @@ The handover is noted in the outbox and in the journal before the message is sen
 may have been sent is never sent again.
 
 Other modules decide: confirm.py what Airflow's answers mean, suppression.py about silences and the budget,
-retry.py what an error means and when the next attempt is due. settle.py stores the outcome.
-"""
+retry.py what an error means and when the next attempt is due. settle.py stores the outcome."""
 
 import asyncio
 import logging
@@ -53,8 +52,8 @@ from monitor.observability import logging as observability_logging
 from monitor.observability.tracing import prefix_attributes, traceparent_of
 from monitor.rules.targets import Target
 
-ENRICH_SECONDS = 90.0  # for all that Airflow is asked besides; then the message goes out without it
-SETTLE_TRIES = 6  # a busy or restarting database; within half a minute, and never a reason to send twice
+ENRICH_SECONDS = 90.0  # for all questions to Airflow besides. Then the message goes out without the answers
+SETTLE_TRIES = 6  # for a busy or restarting database: within half a minute, and never a reason to send twice
 WORSE = (State.DEAD, State.UNCERTAIN)
 BEGINNINGS = (NotificationKind.OPENED, NotificationKind.FAILURE)
 """The kinds that report an incident's failures for the first time. If all are untrue, so is the incident."""
@@ -76,8 +75,8 @@ class DeliveryAttempt:
         breaker: CircuitBreaker,
         slots: asyncio.Semaphore,
     ) -> None:
-        """`contexts`: of all deliveries that were claimed together. It lacks this one if they could not be
-        read together."""
+        """Keep `contexts`, of all deliveries that were claimed together.
+        It lacks this delivery if they could not be read together."""
         self._delivery = delivery
         self._contexts = contexts
         self._services = services
@@ -89,6 +88,7 @@ class DeliveryAttempt:
         """The failures (seqs) that Airflow no longer confirms, and that are reported for the first time."""
 
     async def run(self) -> None:
+        """Attempt the delivery and store the outcome."""
         delivery, settled = self._delivery, None
         observability_logging.bind(
             delivery_id=delivery.id,
@@ -195,10 +195,9 @@ class DeliveryAttempt:
         return replace(context, events=events, unconfirmed=confirmed.unconfirmed, content_data=data)
 
     async def _too_old(self, events: Sequence[Event], answers: Sequence[ConfirmationResult]) -> str | None:
-        """Return why nobody is notified of any of these events, if each was too old when it came to be known.
+        """Return why these events are not notified, if each was too old when it became known.
 
-        Airflow's dates count. How long the delivery has been tried since does not.
-        """
+        Airflow's dates count. How long the delivery has been tried since does not."""
         window, created_at = self._services.window, self._delivery.created_at
         if window is None:
             return None
@@ -222,10 +221,9 @@ class DeliveryAttempt:
     async def _confirm_failures(
         self, context: DeliveryContext, failures: Sequence[Event]
     ) -> Sequence[Event] | None:
-        """Return the failures before a recovery that stand, if nobody was notified of them yet.
+        """Return the failures before a recovery that stand, if none of them was notified yet.
 
-        Return None if nothing is left that the recovery would be the recovery of.
-        """
+        Return None if nothing is left that the recovery would be the recovery of."""
         if not failures or context.thread.is_notified:
             return failures
         answers = await ask_all(self._services.apis, failures)
@@ -257,7 +255,7 @@ class DeliveryAttempt:
             return await build_message_context(database, None, content)
 
     async def _render(self, message_context: MessageContext, envelope: Envelope) -> RenderedMessage:
-        """Write the message. A template of the user's runs in a thread, beside the event loop."""
+        """Write the message. A template of the user's runs in a thread, outside the event loop."""
         renderer, template = self._services.renderer, self._delivery.template
         if renderer.is_overridden(template, message_context):
             rendered = await asyncio.to_thread(renderer.render, template, message_context, envelope)
@@ -307,7 +305,7 @@ class DeliveryAttempt:
             await self._write(lambda connection: queue.hand_over(connection, delivery, now, subject))
             return await noting
         except BaseException:
-            self._append_nowait(NOT_TAKEN)  # no server has heard of it, and none will
+            self._append_nowait(NOT_TAKEN)  # no server has heard of the message, and none will
             raise
 
     async def _append(self, entry: JournalEntry) -> OSError | None:
@@ -332,7 +330,7 @@ class DeliveryAttempt:
         except SendError as error:
             return self._handle_error(error)
         except Exception as error:
-            # Nobody knows how far the message came, so it must not go out twice.
+            # The message may have reached the server, so it must not go out twice.
             logger.exception("delivery %d: the sender failed", delivery.id)
             return self._handle_error(Uncertain(f"the sender failed: {type(error).__name__}, see the log"))
         self._breaker.record_result(self._server, None, self._now())
@@ -356,7 +354,7 @@ class DeliveryAttempt:
         notify()
         services.count(delivery, settled.state)
         if settled.state not in (State.SENT, State.DEAD, State.UNCERTAIN):
-            services.wake.set()  # the delivery, or a digest, is due at a time that nobody waits for yet
+            services.wake.set()  # the delivery, or a digest, is due earlier than the worker waits for
         level = logging.ERROR if settled.state in WORSE else logging.INFO
         logger.log(level, "delivery %d: %s: %s", delivery.id, settled.state.value, settled.reason)
         return settled
@@ -372,7 +370,7 @@ class DeliveryAttempt:
             return result
 
     def _span(self) -> AbstractContextManager[Span]:
-        """A child of the last event that is reported, linked to the others."""
+        """Open a span, a child of the last event that is reported and linked to the others."""
         delivery, events = self._delivery, self._context.events if self._context else ()
         traces = [trace_of(event) for event in events]
         return self._services.traces.span(

@@ -1,13 +1,13 @@
 """The confirmation by Airflow that a reported failure or recovery is real.
 
-`ask` and `ask_all` ask Airflow about reports before anybody is notified. A run's hooks fire before Airflow
-commits, so right after a report Airflow may still say `running`. That answer means `PENDING` and is no
-contradiction, because the question came early. A report may also have become untrue since, because people
+`ask` and `ask_all` ask Airflow about reports before a notification is sent. A run's hooks fire before
+Airflow commits, so right after a report Airflow may still say `running`. That answer means `PENDING` and is
+no contradiction, because the question came early. A report may also have become untrue since, because people
 clear runs and mark them.
 
 Only reports of runs and tasks are confirmed. Findings of watches and import errors are the monitor's own
-observations. A run counts as deleted only if Airflow itself says so of this very run (`AirflowNotFound`). Any
-other 404 is no answer of Airflow's.
+observations. A run counts as deleted only if Airflow itself says so of this very run (`AirflowNotFound`).
+Any other 404 is no answer of Airflow's.
 
 `combine_answers` combines Airflow's answers to several reports into the events to send now, or into an
 outcome: to wait, or to drop the delivery. A single report is asked about for long, because the scheduler may
@@ -15,15 +15,14 @@ have died between its hook and its commit. The same occurrence then ends later a
 id. That later report is a duplicate, so this delivery has to notify of it. If one of several reports stays
 open, the others wait for the grace at most. The open report is then sent with them and marked.
 
-If Airflow contradicts every report, the delivery ends as superseded and nobody is notified. settle.py takes
+If Airflow contradicts every report, the delivery ends as superseded without a notification. settle.py takes
 the contradicted failures back from their incidents.
 
-`Recoveries` confirms the success that closed an incident, whether or not anybody is notified of it. A success
-closes its incident at once and may be untrue, because a hook fires before the commit and an authorized sender
-can report anything. If Airflow does not confirm the success, the incident is opened again with everything
-that it had gathered. The same holds for a success that is true, and older than the failures by Airflow's own
-dates: its sender may have named any (`check_order`). If Airflow cannot be asked, the success stands.
-"""
+`Recoveries` confirms the success that closed an incident, whether or not it is notified. A success closes
+its incident at once and may be untrue, because a hook fires before the commit and an authorized sender can
+report anything. If Airflow does not confirm the success, the incident is opened again with everything that
+it had gathered. The same holds for a success that is true, and older than the failures by Airflow's own
+dates: its sender may have named any (`check_order`). If Airflow cannot be asked, the success stands."""
 
 import asyncio
 import logging
@@ -55,26 +54,32 @@ from monitor.notifications.outbox.records import DeliveryOutcome, State
 
 
 class AirflowReader(Protocol):
-    """Airflow's REST API. Each method raises AirflowError, or AirflowNotFound for an unknown run."""
+    """The part of Airflow's REST API that delivery reads.
+    Each method raises AirflowError, or AirflowNotFound for an unknown run."""
 
-    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]: ...
+    async def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return the run as Airflow has it."""
 
     async def task_instances(
         self, dag_id: str, run_id: str, state: Sequence[str] = ()
-    ) -> list[dict[str, Any]]: ...
+    ) -> list[dict[str, Any]]:
+        """Return the task instances of a run, all or those in one of these states."""
 
     async def log_tail(
         self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int, lines: int
-    ) -> list[str]: ...
+    ) -> list[str]:
+        """Return the last lines of a try's log."""
 
     async def runs_of(
         self, dag_id: str, until: datetime, state: Sequence[str], limit: int
-    ) -> list[dict[str, Any]]: ...
+    ) -> list[dict[str, Any]]:
+        """Return a DAG's latest runs that had begun by then, newest first."""
 
-    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]: ...
+    async def asset_events_of(self, dag_id: str, run_id: str, limit: int) -> list[dict[str, Any]]:
+        """Return the first asset events that a run made."""
 
 
-CONFIRM_SECONDS = 60.0  # for all questions about one notification; then that counts as no answer
+CONFIRM_SECONDS = 60.0  # for all questions about one notification. After that, Airflow counts as silent
 ASKED_AT_ONCE = 5  # of them: Airflow has other work
 UNFINISHED_RUN = ("queued", "running")
 UNFINISHED_TASK = (None, "scheduled", "queued", "running", "deferred", "restarting")
@@ -85,6 +90,8 @@ Row = Mapping[str, Any]
 
 
 class Confirmation(Enum):
+    """The kinds of Airflow's answers about a report."""
+
     CONFIRMED = "so"
     CONTRADICTED = "not so"
     PENDING = "not yet"
@@ -93,14 +100,14 @@ class Confirmation(Enum):
 
 @dataclass(frozen=True)
 class ConfirmationResult:
-    """Airflow's answer about a report, with the reason unless the report is confirmed."""
+    """The answer of Airflow about a report, with the reason unless the report is confirmed."""
 
     confirmation: Confirmation
     why: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
     """The moment of the change by Airflow. None if Airflow was not asked, or does not say."""
     dated: "DatedReport | None" = field(default=None, compare=False)
-    """The report with Airflow's dates; None if it was not asked, or does not confirm it."""
+    """The report with Airflow's dates. None if Airflow was not asked, or does not confirm the report."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ IS_TEST = ConfirmationResult(
 
 
 async def ask(airflow: AirflowReader | None, event: Event) -> ConfirmationResult:
-    """Ask Airflow about an event. The report stands if there is no Airflow to ask."""
+    """Ask Airflow about an event. The report stands if no Airflow can be asked."""
     data = event.data
     if airflow is None or not isinstance(data, (DagRunData, TaskInstanceData)):
         return CONFIRMED
@@ -188,7 +195,7 @@ kept the hook from being called, and a task's process takes a start of its own."
 
 
 def _date_run(event: Event, reported: DagRunData, run: Row) -> DatedReport:
-    """Raises ValueError if a date of the row is none."""
+    """Return the report with the row's dates. Raises ValueError if a date of the row is none."""
     dates = {name: _moment(run, name, getattr(reported, name)) for name in RUN_TIMES}
     run_type = run_type_of(run) if "run_type" in run else reported.run_type
     changes = {**dates, **_dates_by_clock(reported, run), "run_type": run_type}
@@ -197,7 +204,7 @@ def _date_run(event: Event, reported: DagRunData, run: Row) -> DatedReport:
 
 
 def _date_task(event: Event, reported: TaskInstanceData, row: Row, run: Row) -> DatedReport:
-    """Raises ValueError if a date of a row is none."""
+    """Return the report with the rows' dates. Raises ValueError if a date of a row is none."""
     dated, data = _with_dates(event, reported, _dates_by_clock(reported, row))
     return DatedReport(
         dated, order_of_task(dated, data, _moment(run, "logical_date", None), run_type_of(run))
@@ -232,10 +239,10 @@ def _moment(row: Row, name: str, unknown: datetime | None) -> datetime | None:
 
 
 async def _compare_task(airflow: AirflowReader, reported: TaskInstanceData) -> tuple[ConfirmationResult, Row]:
-    """Compare a report with Airflow's tries. Return the row as well, empty if there is none.
+    """Compare a report with Airflow's tries.
+    Return the row as well, empty if none matches.
 
-    Raise ValueError for a date that is none.
-    """
+    Raise ValueError for a date that is none."""
     for states in ((reported.state,), ()):  # in most cases the first, short list has it
         rows = await airflow.task_instances(reported.dag_id, reported.run_id, states)
         for row in filter(_is_of(reported), rows):
@@ -273,7 +280,7 @@ def _judge_other_try(row: Row, reported: TaskInstanceData) -> ConfirmationResult
 def _compare_states(
     airflow_state: Any, logged_state: str, unfinished: tuple[str | None, ...], row: Row
 ) -> ConfirmationResult:
-    """Raises ValueError if the row's date is none."""
+    """Compare the states of the report and of Airflow's row. Raises ValueError if the row's date is none."""
     if airflow_state == logged_state:
         date = row.get("start_date" if logged_state == "running" else "end_date")
         return ConfirmationResult(Confirmation.CONFIRMED, changed_at=MOMENT.validate_python(date))
@@ -302,8 +309,8 @@ def check_order(answer: ConfirmationResult, incident: Incident) -> ConfirmationR
     return OUT_OF_ORDER
 
 
-SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow; then a report was of nothing
-SHOWN = 3  # reasons that are told, of many
+SETTLE_FOR = timedelta(days=1)  # longer than any restart of Airflow. Then the reported run never existed
+SHOWN = 3  # reasons that are shown, of many
 
 
 @dataclass(frozen=True)
@@ -355,7 +362,7 @@ def _wait(reason: str, since: datetime, now: datetime, until: datetime | None = 
     return DeliveryOutcome(State.PENDING, reason, min(again, until) if until else again)
 
 
-EVERY = 2.0  # seconds; people may look at an incident that is closed by mistake meanwhile
+EVERY = 2.0  # seconds. People may look at an incident meanwhile that is closed by mistake
 AT_ONCE = 50  # incidents whose events are read, and asked about, together
 
 logger = logging.getLogger(__name__)
@@ -381,6 +388,7 @@ class Recoveries:
         self._on_defect = on_defect
 
     async def run(self) -> None:
+        """Confirm recoveries again and again, until cancelled."""
         await repeat_look(self.look, EVERY, "no recovery is confirmed", self._on_defect)
 
     async def look(self) -> None:
@@ -398,7 +406,8 @@ class Recoveries:
     def _take_in(
         self, connection: Connection, found: Sequence[tuple[Incident, ConfirmationResult]], now: datetime
     ) -> bool:
-        """Answers whether anything is to be sent. Under the log's lock: nothing joins meanwhile."""
+        """Take in Airflow's answers under the log's lock, so that nothing joins meanwhile.
+        Return True if anything is to be sent."""
         append.lock(connection)
         as_it_is = incidents.find_all(connection, (found_incident.id for found_incident, _ in found))
         called_for = False

@@ -30,14 +30,15 @@ from monitor.notifications.silences import Silence
 from monitor.rules.ruleset import Rules
 from monitor.rules.targets import ChannelName
 
-SHOWN = 50  # events that one mail lists; those before are counted
+SHOWN = 50  # events that one mail lists. Earlier events are counted
 COUNTED = 10_000  # events of one notification that are counted at the most
 OPENINGS_WITHIN = timedelta(hours=6)  # in which openings are counted where the rule is gone
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryContext(NotificationContent):
-    """All that is known of a delivery. Its events are the latest SHOWN that the log still has."""
+    """The content of a delivery's message, with its outbox row and its silences.
+    Its events are the latest SHOWN that the log still has."""
 
     seqs: tuple[int, ...]
     """The events' numbers in the log."""
@@ -128,6 +129,7 @@ UNDONE = (NotificationKind.RECOVERED, NotificationKind.SUCCESS, NotificationKind
 
 
 def build_envelope(links: Links, context: DeliveryContext, timezone: str) -> Envelope:
+    """Return the envelope of a delivery: its address, its thread and its links."""
     delivery, lead, incident = context.delivery, context.lead, context.incident
     may_acknowledge = incident and incident.is_open and delivery.kind not in UNDONE
     is_mail = delivery.channel is ChannelName.EMAIL
@@ -166,6 +168,7 @@ def _silence_link(links: Links, incident: Incident | None, lead: Event | None) -
 def build_payload(
     content: NotificationContent, envelope: Envelope, rendered: RenderedMessage
 ) -> Mapping[str, Any]:
+    """Return the body of a webhook."""
     delivery, notification = content.delivery, content.notification
     return {
         "type": f"windsock.notification.{notification.kind.value}",

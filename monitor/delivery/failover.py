@@ -73,9 +73,11 @@ def by_key(records: Sequence[SentRecord]) -> dict[str, PriorDelivery]:
 
 @dataclass(frozen=True)
 class LogPosition:
+    """A place in the log, and the event at that place."""
+
     place: Cursor
     line: LogRow | None = None
-    """The event there; None: only its number was read."""
+    """The event at this place. None if only its number was read."""
 
     def later(self, other: "LogPosition | None") -> "LogPosition":
         """Return the later place. Of two logs, the one that was seen last, this one, is later."""
@@ -90,7 +92,7 @@ class LogPosition:
         """
         state = cursor.state(connection)
         if state.epoch != self.place.epoch or self.place.seq <= state.pruned_seq:
-            return False  # somebody has begun anew already; it was forgotten
+            return False  # a new epoch has begun already, or the place is pruned
         if self.place.seq > state.last_seq:
             return True
         found = read.lines_after(connection, self.place.seq - 1, 1)
@@ -108,7 +110,7 @@ logger = logging.getLogger(__name__)
 
 
 class FailoverGuard:
-    """`run()` is its background task."""
+    """The guard against a database that lost its last moments. `run()` is its background task."""
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class FailoverGuard:
         clock: Clock,
         on_new_epoch: Callable[[Connection], object],
     ) -> None:
-        """`on_new_epoch` is called in the transaction that begins a new epoch of the log."""
+        """Keep `on_new_epoch`, which is called in the transaction that begins a new epoch of the log."""
         self._database = database
         self._journals = journals
         self._metrics = metrics
@@ -130,11 +132,11 @@ class FailoverGuard:
         self._hold_ends = datetime.min.replace(tzinfo=timezone.utc)
         self._compare_at: datetime | None = None
         """None: the journal has been compared."""
-        if database.is_shared:  # nobody else puts another file under a monitor that runs
+        if database.is_shared:  # no other process replaces the file of a running monitor
             database.prove = self._prove
 
     def saw(self, place: Cursor, line: LogRow | None = None) -> None:
-        """The log's end, and the event there."""
+        """Take note of the log's end, and of the event at that place."""
         self._last_position = LogPosition(place, line).later(self._last_position)
 
     def wrote(self, after: Cursor, logged: Sequence[tuple[int, Event]]) -> None:
@@ -153,7 +155,7 @@ class FailoverGuard:
         return self._hold_ends if now < self._hold_ends else None
 
     def delay_work(self, work: Work) -> Work:
-        """The same work, which begins when nothing is held."""
+        """Return the work, delayed until nothing is held."""
 
         async def run() -> None:
             await self._database.read(cursor.state)  # over a connection that is proven
@@ -165,7 +167,7 @@ class FailoverGuard:
         return run
 
     async def run(self) -> None:
-        """After a change of servers, hold the journal against the ledger. Until cancelled."""
+        """Compare the journal with the ledger after each change of servers, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             due = self._compare_at
@@ -176,7 +178,7 @@ class FailoverGuard:
                     logger.exception("what was mailed cannot be compared yet; mails wait for it")
 
     def _prove(self, connection: Connection) -> None:
-        """Before a new connection is used, in any thread. Raises what the database raises."""
+        """Prove a new connection before its first use, in any thread. Raises the database's errors."""
         with self._proving:
             before, position, epoch = self._life, self._last_position, None
             with connection.begin():

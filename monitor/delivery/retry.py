@@ -1,16 +1,15 @@
 """The outcome of an attempt, and the time of the next attempt.
 
 `outcome_of_receipt` and `outcome_of_error` translate the answer of a mail server, or of another receiver,
-into an outcome with a reason for people. The channel has already said whether the error is temporary: its
-class does (channels/errors.py; for SMTP replies `error_of`).
+into an outcome with a reason for people. The channel has already said whether the error is temporary, by the
+error's class (channels/errors.py, for SMTP replies `error_of`).
 
 `postpone` makes the outcome of a temporary error: the delivery is pending until the moment that `back_off`
 chooses, or dead after `GIVE_UP_AFTER`. A pending delivery is claimed again when its moment has come
 (notifications/outbox/queue.py). If a receiver names a time (Retry-After), the next attempt is not earlier.
 
 `CircuitBreaker` leaves a server or recipient alone while it takes nothing. `look_again` chooses when a
-delivery that waits for an answer of Airflow is looked at again (confirm.py).
-"""
+delivery that waits for an answer of Airflow is looked at again (confirm.py)."""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from monitor.delivery.channels.errors import (
 from monitor.notifications.outbox.records import Delivery, DeliveryOutcome, State
 
 FIRST = timedelta(seconds=5)  # the longest first pause: a server that restarts, a dropped connection
-LONGEST = timedelta(hours=1)  # greylisting and outages end within hours; more often would be a nuisance
+LONGEST = timedelta(hours=1)  # greylisting and outages end within hours, and more tries would be a nuisance
 SHORTEST = timedelta(seconds=1)  # jitter may come out near nothing, and a loop must not spin
 GIVE_UP_AFTER = timedelta(days=4)  # RFC 5321 4.5.4.1 asks senders for at least 4 to 5 days
 PARKED_FOR = timedelta(hours=24)  # Gmail's daily limit counts the last 24 hours
@@ -75,7 +74,7 @@ def outcome_of_receipt(
 
 
 def outcome_of_error(delivery: Delivery, error: SendError, now: datetime, jitter: Jitter) -> DeliveryOutcome:
-    """Return the outcome when the message was not taken, or when nobody knows whether it was."""
+    """Return the outcome if the message was not taken, or if it is unknown whether it was."""
     text = str(error)
     if isinstance(error, TryLater):
         outcome = postpone(delivery, f"to be tried again: {text}", now, jitter, text)
@@ -90,7 +89,7 @@ def outcome_of_error(delivery: Delivery, error: SendError, now: datetime, jitter
 
 
 def _not_before(outcome: DeliveryOutcome, moment: datetime) -> DeliveryOutcome:
-    """The other side asks to be left alone until then."""
+    """Return the outcome with a next attempt at this moment at the earliest, as the other side asks."""
     if outcome.next_attempt_at is None:
         return outcome
     return replace(outcome, next_attempt_at=max(outcome.next_attempt_at, moment))

@@ -1,13 +1,12 @@
-"""The journal of sent messages, on disk beside the database.
+"""The journal of sent messages, on disk next to the database.
 
 `SentJournal` writes one line before a message is handed to a receiver, and one line after. The first line is
 on the disk before the receiver gets the message. The second line follows when there is time. Without the
 second line, the message is uncertain after a restore and is not sent again.
 
-The journal lies in the home folder, beside the database and not in it. If a backup of the database is
+The journal lies in the home folder, next to the database and not in it. If a backup of the database is
 restored, the journal still knows the messages that were sent since
-(monitor/notifications/outbox/already_sent.py).
-"""
+(monitor/notifications/outbox/already_sent.py)."""
 
 import asyncio
 import contextlib
@@ -47,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JournalEntry:
+    """A line of the journal."""
+
     at: datetime
     what: What
     message_id: str
@@ -55,6 +56,7 @@ class JournalEntry:
     subject: str | None = None
 
     def to_json_line(self) -> bytes:
+        """Return the entry as a line of JSON."""
         record: dict[str, Any] = {"at": self.at.isoformat(), "what": self.what, "message_id": self.message_id}
         if self.what == HANDED:
             record |= {"subject": self.subject, "keys": self.keys}
@@ -86,7 +88,7 @@ class SentJournal:
         self._day = ""
 
     async def append(self, line: JournalEntry) -> None:
-        """Returns once it is on the disk. Raises OSError."""
+        """Append an entry and return once it is on the disk. Raises OSError."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._add(line, done)
         await done
@@ -96,10 +98,9 @@ class SentJournal:
         self._add(line, None)
 
     async def flush(self) -> None:
-        """Returns when what was appended by now is written.
+        """Wait until everything that was appended by now is written.
 
-        What still waits for a thread when the loop ends is lost.
-        """
+        What still waits for a thread when the loop ends is lost."""
         if self._writing is not None and not self._writing.done():
             self._is_flushed = True
             self._is_waited_for.set()
@@ -123,7 +124,7 @@ class SentJournal:
             raise
 
     async def _company(self) -> None:
-        """Wait a moment, so that others join. Lines that nobody waits for go with the next."""
+        """Wait a moment, so that others join. Lines without a waiting caller go with the next."""
         self._is_waited_for = asyncio.Event()
         if not self._is_flushed and not any(done for _, done in self._waiting):
             with contextlib.suppress(asyncio.TimeoutError):

@@ -35,6 +35,7 @@ _random = SystemRandom().random
 
 
 def free(_now: datetime) -> datetime | None:
+    """Return None: nothing is held."""
     return None
 
 
@@ -70,6 +71,7 @@ class DeliveryServices:
     """The moment since which each deployment is known."""
 
     def count(self, delivery: Delivery, state: State) -> None:
+        """Count the outcome of a delivery."""
         outcome = "retry" if state is State.PENDING else state.value
         self.metrics.deliveries.labels(delivery.channel.value, outcome).inc()
 

@@ -62,8 +62,7 @@ def _take_back(
 ) -> None:
     """Retract the incidents whose failures are all untrue, and let the others begin with a true one.
 
-    If this delivery reports nothing else of such an incident, its true failures are reported at once.
-    """
+    If this delivery reports nothing else of such an incident, its true failures are reported at once."""
     decisions = outbox_decisions.decisions_of_notification(connection, delivery.notification_id)
     counts = Counter(decision.incident_id for decision in decisions)
     untrue_counts = Counter(decision.incident_id for decision in decisions if decision.event_seq in untrue)
@@ -127,7 +126,7 @@ def log_trouble(
 
 
 def _nothing() -> None:
-    """Nothing was logged: nobody is woken."""
+    """Do nothing, because nothing was logged."""
 
 
 def _event(delivery: Delivery, outcome: DeliveryOutcome, now: datetime) -> Event:

@@ -1,12 +1,11 @@
 """The reasons not to send a delivery now: silences, acknowledgments, and the daily mail budget.
 
-`suppress` finds reasons that arose after the decision: a silence, an acknowledgment,
-an unsubscription, or a failure that nobody was notified of. Each suppressed delivery ends with its reason.
+`suppress` finds reasons that arose after the decision: a silence, an acknowledgment, an unsubscription, or a
+failure that was not notified. Each suppressed delivery ends with its reason.
 
 `DeliveryBudget` limits the mails of an account in 24 hours, and keeps a reserve for urgent mails. The budget
 stays below the server's own limit. At that limit Gmail takes nothing for a day, mails about failures
-included. When little is left, mails that are not urgent move to a digest.
-"""
+included. When little is left, mails that are not urgent move to a digest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -71,7 +70,7 @@ def drop_silenced(context: DeliveryContext) -> DeliveryContext | DeliveryOutcome
     reasons = context.silenced
     if not any(reasons):
         return context
-    # A recovery is told for its success: with that, it is silenced as a whole.
+    # A recovery reports its success. If the success is silenced, the whole recovery is.
     if all(reasons) or (context.delivery.kind is NotificationKind.RECOVERED and reasons[-1]):
         text = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
         return DeliveryOutcome(State.SUPPRESSED, f"suppressed by {text}")
@@ -90,7 +89,7 @@ def _suppress(why: str) -> DeliveryOutcome:
 
 
 WINDOW = timedelta(hours=24)
-RECOUNT = timedelta(seconds=10)  # other replicas send too; in between this one's own are counted along
+RECOUNT = timedelta(seconds=10)  # other replicas send too. In between, this replica adds its own deliveries
 MARGIN = timedelta(seconds=1)  # a place is free just after its 24 hours, by two clocks
 TAKEN = (State.SENT, State.UNCERTAIN)
 
@@ -114,7 +113,7 @@ class DeliveryBudget:
         self._out: set[int] = set()
 
     def has_room(self, delivery: Delivery, now: datetime) -> bool:
-        """Take room and return True, if it is known without counting that there is some."""
+        """Take room and return True, if it is known without counting that room is left."""
         if delivery.channel is not self._channel:
             return True
         limits = self._rules().config.budget
@@ -126,7 +125,7 @@ class DeliveryBudget:
     def check_room(
         self, connection: Connection, delivery: Delivery, now: datetime
     ) -> DeliveryOutcome | ToDigest | None:
-        """Return the outcome if there is no room. Otherwise take the room, until `release`."""
+        """Return the outcome if no room is left. Otherwise take the room, until `release`."""
         if delivery.channel is not self._channel:
             return None
         limits = self._rules().config.budget
@@ -140,7 +139,7 @@ class DeliveryBudget:
         return None
 
     def release(self, delivery: Delivery, state: State | None) -> None:
-        """Free the room of a delivery that is settled. `state` is None if nobody knows what became of it."""
+        """Free the room of a delivery that is settled. `state` is None if its outcome is unknown."""
         if delivery.id in self._out:
             self._out.discard(delivery.id)
             self._since += state in TAKEN

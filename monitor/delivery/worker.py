@@ -1,11 +1,11 @@
 """The delivery worker, with one queue for each channel.
 
-`ChannelWorker` claims due deliveries of one channel from the outbox, starts a `DeliveryAttempt` for each, and
-rests until there are more. Several deliveries are under way in a channel, so that a slow Airflow or a slow
-server does not hold up the rest. Every wait is bounded: Airflow's answers, the receiver's replies, the lease.
+`ChannelWorker` claims due deliveries of one channel from the outbox, starts a `DeliveryAttempt` for each,
+and rests until more are due. Several deliveries are under way in a channel, so that a slow Airflow or a slow
+server does not hold up the rest. Every wait is bounded: Airflow's answers, the receiver's replies, the
+lease.
 
-`DeliveryWorker` runs one `ChannelWorker` for each channel, so that no channel waits for another.
-"""
+`DeliveryWorker` runs one `ChannelWorker` for each channel, so that no channel waits for another."""
 
 import asyncio
 import logging
@@ -27,9 +27,9 @@ from monitor.rules.targets import ChannelName
 
 LEASE = timedelta(seconds=45)  # how long what was under way in a crash waits to be taken up again
 REAP = timedelta(seconds=1)  # from one look for ended leases to the next, while there is much to do
-RENEW_SECONDS = 10.0  # a delivery may take longer than its lease; several renewals may fail in between
-POLL_SECONDS = 5.0  # other replicas' rows and expired leases wake nobody here
-SHORTEST_WAIT = 0.05  # seconds; a moment that has just come is not waited for in a spin
+RENEW_SECONDS = 10.0  # a delivery may take longer than its lease, and several renewals may fail in between
+POLL_SECONDS = 5.0  # other replicas' rows and expired leases do not wake this worker
+SHORTEST_WAIT = 0.05  # seconds, so that the worker does not spin for a moment that has just come
 STOP_SECONDS = 5.0  # for what is being sent when the monitor stops: cut off, it would be uncertain
 AHEAD = 8  # deliveries that are confirmed and written while others are on the wire
 
@@ -75,7 +75,7 @@ class ChannelWorker:
         return self._most - len(self._under_way)
 
     async def _take(self) -> int:
-        """Claim as many deliveries as there is room for, start their attempts, and return their number."""
+        """Claim as many deliveries as have room, start their attempts, and return their number."""
         now = self._services.clock()
         if self._free_at(now):
             return 0
@@ -85,7 +85,7 @@ class ChannelWorker:
                 lambda connection: self._claim(connection, now, room)
             )
         except Exception:
-            # The database is away or full; the outbox is in it and will be there when it is back.
+            # The database is away or full. The outbox is in the database and will be there when it is back.
             logger.exception("the outbox could not be worked on")
             return 0
         if not claimed:
@@ -191,6 +191,7 @@ class DeliveryWorker:
             await self._services.journal.flush()
 
     async def count(self) -> None:
+        """Count the outbox for the metrics."""
         now, metrics = self._services.clock(), self._services.metrics
         found, trouble = await self._services.database.read(
             lambda connection: (queries.load_stats(connection, now), queries.find_outage(connection))

@@ -141,10 +141,10 @@ class Wakeups:
 
 @dataclass(frozen=True)
 class _WriteResult:
-    """What became of some events that were written together."""
+    """The outcome of events that were written together."""
 
     taken: list[bool]
-    """True or False for each event, in order: whether it was new."""
+    """For each event, in order: True if it was new."""
     logged: list[SeqAndEvent]
     called_for: bool
     """True if anything is to be delivered."""
@@ -152,14 +152,14 @@ class _WriteResult:
 
 @dataclass
 class _Commit:
-    """What one transaction has written so far."""
+    """The writes of one transaction so far."""
 
     after: Cursor
     """The log's end before."""
     now: datetime
     settled: list[tuple[PendingEvent, IngestOutcome]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    """Those that were written, and in `taken` of each whether it was new."""
+    """The written events. `taken` says for each if it was new."""
     taken: list[bool] = field(default_factory=list)
     logged: list[SeqAndEvent] = field(default_factory=list)
     called_for: bool = False

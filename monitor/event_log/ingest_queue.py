@@ -49,7 +49,7 @@ class PendingRequest:
 
 @dataclass(eq=False)
 class PendingEvent:
-    """One event of a request, and its place there."""
+    """An event of a request, and its place in the request."""
 
     request: PendingRequest
     place: int
@@ -69,7 +69,7 @@ class IngestQueue:
 
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
-        """Those that hold anything; the one whose turn is next comes first."""
+        """The lanes that hold events. The lane whose turn is next comes first."""
         self._unanswered: set[PendingRequest] = set()
         self._came = asyncio.Event()
         self._lock = Lock()

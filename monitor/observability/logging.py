@@ -30,33 +30,35 @@ FIELDS = (
     *("request_id", "trace_id", "deployment", "dag_id", "run_id"),
     *("event_id", "event_ids", "delivery_id", "method", "path", "status", "seconds", "client"),
 )
-"""What a line may carry beside its message, bound here or given as `extra`, in the order of the text form."""
+"""The fields that a line may carry beside its message, bound here or given as `extra`, in the order of the
+text form."""
 
 _about: ContextVar[Mapping[str, Any]] = ContextVar("about", default=MappingProxyType({}))
 
 
 def bind(**fields: Any) -> None:
-    """From now on this task's lines, and those of tasks and threads that it starts, carry these too; what is
-    None is not known."""
+    """Add fields to the lines of this task, and of tasks and threads that it starts from now on.
+    A field that is None is unknown and left out."""
     _about.set({**_about.get(), **{name: value for name, value in fields.items() if value is not None}})
 
 
 def bound() -> Mapping[str, Any]:
+    """Return the fields of this task's lines."""
     return _about.get()
 
 
 def request_id() -> str | None:
-    """Of the request that is being answered."""
+    """Return the id of the request that is being answered."""
     found = _about.get().get("request_id")
     return found if isinstance(found, str) else None
 
 
 HIDDEN = "…"
-LEAST_SECRET = 6  # characters; what is shorter is no secret, and may be a word of any line
+LEAST_SECRET = 6  # characters. A shorter text is no secret, and may be a word of any line
 HEAD, TAIL = 12_000, 4_000  # characters of a long text that are written: a traceback's last lines say most
 _ADDRESS = re.compile(r"://[^\s#'\"<>]*")
-"""From a scheme's end. It takes what it has looked at, so that no part is looked at twice; a scheme in the
-expression would be tried from each of its letters."""
+"""An address from its scheme's end on. The expression consumes what it has matched, so that no part is
+matched twice. With a scheme in the expression, each letter of the scheme would begin a try."""
 _LOGIN = re.compile(r"://[^\s/@'\"<>]+@")
 _CUT_LOGIN = re.compile(r"://[^\s/@'\"<>]+\Z")
 _LINK = re.compile(r"(/links/[a-z-]+/)[^\s/?#'\"<>]+")
@@ -64,7 +66,7 @@ _LINK = re.compile(r"(/links/[a-z-]+/)[^\s/?#'\"<>]+")
 
 
 class Redactor:
-    """`secrets`: the values of the settings that nobody may read."""
+    """The redactor of log lines. `secrets` are the values of the settings that must not be read."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         texts = sorted({text for text in secrets if len(text) >= LEAST_SECRET}, key=len, reverse=True)
@@ -72,6 +74,7 @@ class Redactor:
         self._longest = len(texts[0]) if texts else 0
 
     def __call__(self, text: str) -> str:
+        """Return the text without secrets, and without the middle of a long one."""
         if len(text) <= HEAD + TAIL:
             return self._redact(text)
         # Of a secret that the cut goes through, a part shorter than itself is left at the cut: it goes too.
@@ -100,13 +103,15 @@ _TRACE = logging.Formatter()
 
 
 class JsonForm(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, `exception` where there is one, and what the line is about."""
+    """The JSON form of log lines.
+    Its fields are `time`, `level`, `logger`, `message`, `exception`, and what the line is about."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as a line of JSON."""
         line = {
             "time": _moment(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
@@ -127,11 +132,14 @@ class JsonForm(logging.Formatter):
 
 
 class TextForm(logging.Formatter):
+    """The text form of log lines."""
+
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text, a traceback's lines indented."""
         moment = _moment(record).strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
         about = " ".join(f"{name}={_format_value(value)}" for name, value in _fields_of(record).items())
         line = f"{moment} {record.levelname} {record.name}: {record.getMessage()}"
@@ -141,7 +149,7 @@ class TextForm(logging.Formatter):
 
 
 def printable(text: str, keep: str = "") -> str:
-    """What is no printable character is written out, as Python writes it."""
+    """Write out characters that are not printable, as Python writes them."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in keep else repr(sign)[1:-1] for sign in text)
@@ -153,7 +161,7 @@ def _format_value(value: Any) -> str:
 
 
 def _fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
-    """What was given with the line goes before what its task is bound to."""
+    """Return the fields of a line. Those given with the line go before those of its task."""
     fields = {**bound(), **{name: value for name, value in vars(record).items() if name in FIELDS}}
     return {name: fields[name] for name in FIELDS if fields.get(name) is not None}
 
@@ -174,8 +182,8 @@ CHATTY = ("httpx", "httpcore", "mail.log", "alembic.runtime.migration")
 
 
 def configure(settings: Settings) -> None:
-    """Log to stderr as the settings say. `debug` is for the monitor's own lines: a library's may hold what it
-    was given to send."""
+    """Log to stderr as the settings say.
+    `debug` is for the monitor's own lines, because a library's may hold what it was given to send."""
     redact = Redactor(secrets_of(settings))
     handler = logging.StreamHandler()
     handler.setFormatter(JsonForm(redact) if settings.log_format == "json" else TextForm(redact))
@@ -187,7 +195,7 @@ def configure(settings: Settings) -> None:
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
-    """Every value of the settings that nobody may read."""
+    """Yield every value of the settings that must not be read."""
     yield from _secrets([getattr(settings, name) for name in type(settings).model_fields])
     if settings.database_url and (password := make_url(settings.database_url).password):
         yield str(password)

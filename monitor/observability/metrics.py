@@ -15,6 +15,8 @@ AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
 class IntakeMetrics:
+    """The metrics of what arrives."""
+
     def __init__(self, registry: MetricsRegistry) -> None:
         self.events = registry.counter(
             "windsock_events",
@@ -117,11 +119,13 @@ class IntakeMetrics:
 
 CHANNELS = ("email", "webhook", "apprise")
 KEPT_STATES = ("pending", "sending", "parked", "dead", "uncertain")
-"""What is counted: what waits, and what a person has to look at. What was sent, and what was not to be sent,
-may be a million rows."""
+"""The states that are counted: deliveries that wait, and deliveries for a person to look at. Sent and
+needless deliveries may be a million rows."""
 
 
 class DeliveryMetrics:
+    """The metrics of deliveries."""
+
     def __init__(self, registry: MetricsRegistry) -> None:
         self.deliveries = registry.counter(
             "windsock_delivery_outcomes",
@@ -212,6 +216,8 @@ WATCH = "the watch's name in the rules file"
 
 
 class AirflowMetrics:
+    """The metrics of each Airflow."""
+
     def __init__(self, registry: MetricsRegistry) -> None:
         self.airflow_unreachable = registry.gauge(
             "windsock_airflow_unreachable_seconds",
@@ -333,10 +339,12 @@ UNREADABLE_ROWS = Counter(
     ["table"],
     registry=None,
 )
-"""Of the process: rows are read where no registry is at hand."""
+"""The readings of the whole process, because rows are read without a registry at hand."""
 
 
 class ServiceMetrics:
+    """The metrics of the process and its database."""
+
     def __init__(self, registry: MetricsRegistry) -> None:
         self.build = registry.gauge(
             "windsock_build_info",
@@ -392,7 +400,7 @@ class ServiceMetrics:
 
 
 class Metrics(IntakeMetrics, DeliveryMetrics, AirflowMetrics, ServiceMetrics):
-    """What /metrics tells. One instance an app; handed to whoever counts."""
+    """The metrics of /metrics. An app has one instance, which its parts share."""
 
     def __init__(self) -> None:
         registry = MetricsRegistry()

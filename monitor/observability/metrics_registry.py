@@ -25,14 +25,14 @@ Family = TypeVar("Family", Counter, Histogram)
 
 @dataclass(frozen=True)
 class MetricDescription:
-    """One metric, for people."""
+    """A metric, for people."""
 
     name: str
-    """As it is scraped: a counter's ends in _total."""
+    """The name as it is scraped. A counter's name ends in _total."""
     kind: str
     meaning: str
     bad: str
-    """What a bad value looks like."""
+    """The form of a bad value."""
     labels: Labels
 
     @property
@@ -43,11 +43,14 @@ class MetricDescription:
 
 
 class MetricsRegistry:
+    """The registry of metrics, with their descriptions."""
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.described: list[MetricDescription] = []
 
     def counter(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Counter:
+        """Return a new counter."""
         self.describe(f"{name}_total", "counter", meaning, bad, labels)
         return _init_series(Counter(name, meaning, list(labels), registry=self.registry), labels)
 
@@ -58,24 +61,26 @@ class MetricsRegistry:
         self.registry.register(counter)
 
     def gauge(self, name: str, meaning: str, bad: str, labels: Labels = NONE) -> Gauge:
+        """Return a new gauge."""
         self.describe(name, "gauge", meaning, bad, labels)
         return Gauge(name, meaning, list(labels), registry=self.registry)
 
     def histogram(
         self, name: str, meaning: str, bad: str, buckets: Sequence[float], labels: Labels = NONE
     ) -> Histogram:
+        """Return a new histogram."""
         self.describe(name, "histogram", meaning, bad, labels)
         family = Histogram(name, meaning, list(labels), buckets=buckets, registry=self.registry)
         return _init_series(family, labels)
 
     def describe(self, name: str, kind: str, meaning: str, bad: str, labels: Labels) -> None:
-        """For what a collector of its own gives (spool_metrics.py)."""
+        """Describe a metric of a separate collector (spool_metrics.py)."""
         self.described.append(MetricDescription(name, kind, meaning, bad, labels))
 
 
 def _init_series(family: Family, labels: Labels) -> Family:
-    """Each series whose labels are known begins at nought: one that began with its first event would hide
-    that event from every query for an increase."""
+    """Begin each series whose labels are known at zero.
+    A series that began with its first event would hide that event from every query for an increase."""
     if labels and all(isinstance(values, tuple) for values in labels.values()):
         for values in product(*labels.values()):
             family.labels(*values)

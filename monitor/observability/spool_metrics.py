@@ -17,7 +17,7 @@ from monitor.observability.metrics_registry import MetricsRegistry
 
 HEADER = "windsock-spool"
 FORGET_SECONDS = 600.0  # a host that says nothing for so long has nothing to send, or is gone
-MAX_SPOOLS = 10_000  # kept at once; what is beyond is not counted, so that nobody can fill the memory
+MAX_SPOOLS = 10_000  # kept at once. Further spools are not counted, so that no sender can fill the memory
 NUMBER = "([0-9]{1,12})"
 FORM = re.compile(
     rf"name=([A-Za-z0-9._-]{{1,64}});waiting={NUMBER};oldest={NUMBER};refused={NUMBER};failed={NUMBER}"
@@ -56,6 +56,8 @@ class _SpoolStatus:
 
 
 class Spools(Collector):
+    """The metrics of the plugins' spools, as their headers report them."""
+
     def __init__(self, registry: MetricsRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._statuses: dict[tuple[str, str], _SpoolStatus] = {}
@@ -73,6 +75,7 @@ class Spools(Collector):
             self._statuses[key] = _SpoolStatus(self._clock(), *map(int, found.groups()[1:]))
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of all spools that reported lately."""
         self._forget()
         families = [GaugeMetricFamily(name, meaning, labels=["deployment"]) for name, meaning, _ in FAMILIES]
         by_deployment: dict[str, list[_SpoolStatus]] = {}

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool
 
-FLUSH_MS = 3_000  # at the end; a collector that is away must not hold up the monitor's stop
-MAX_LINKS = 100  # of a span; OpenTelemetry's own bound is 128
+FLUSH_MS = 3_000  # at the end. A collector that is away must not hold up the monitor's stop
+MAX_LINKS = 100  # of a span. OpenTelemetry's own bound is 128
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -48,6 +48,7 @@ class Traces:
 
     @property
     def are_on(self) -> bool:
+        """True if spans are recorded."""
         return self._tracer is not None
 
     @contextmanager
@@ -116,7 +117,7 @@ def _otlp_provider() -> "TracerProvider":
 
 
 def traceparent_of(span: Span) -> str | None:
-    """Return the traceparent for whom the span's work goes on with, or None if traces are off."""
+    """Return the traceparent with which the span's work goes on, or None if traces are off."""
     carrier: dict[str, str] = {}
     _propagator.inject(carrier, set_span_in_context(span))
     return carrier.get("traceparent")

@@ -46,6 +46,8 @@ def check_apprise_url(url: str) -> str | None:
 
 
 class AppriseChannel:
+    """The channel `apprise`: Slack, Teams, Discord, Telegram and others."""
+
     at_once = AT_ONCE
     is_one_server = False
 
@@ -55,7 +57,7 @@ class AppriseChannel:
         keep_quiet()
 
     async def open(self) -> None:
-        """There is nothing to reach before there is something to say."""
+        """Do nothing: the channel reaches its receivers only when it sends."""
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
         """Send a message. Raise TryLater if Apprise refuses, because it does not say whether for good."""
@@ -75,7 +77,7 @@ class AppriseChannel:
         raise TryLater(why)
 
     async def close(self) -> None:
-        """Threads that hang do not outlive the process."""
+        """Do nothing: threads that hang do not outlive the process."""
 
     def _came_back(self, target: str, call: "asyncio.Future[str | None]") -> None:
         self._hanging -= Counter((target,))  # and no entry for what is none any more
@@ -118,7 +120,7 @@ def _plugin(url: str) -> Any:
 
 @cache
 def _library() -> Any:
-    """Apprise, with its plugins loaded. What they warn of is their authors' affair."""
+    """Return Apprise with its plugins loaded. Their warnings are their authors' affair."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import apprise
@@ -132,7 +134,8 @@ def _library() -> Any:
 
 
 class _CaptureFilter(logging.Filter):
-    """Keeps what Apprise says, which repeats URLs, out of every log, and for whoever listens."""
+    """The filter that keeps Apprise's messages, which repeat URLs, out of every log.
+    The messages are kept for `_call_and_capture`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         heard = _captured_warnings.get()
@@ -142,8 +145,8 @@ class _CaptureFilter(logging.Filter):
 
 
 def _call_and_capture(function: Any, *args: Any, **options: Any) -> tuple[Any, str]:
-    """The function's result, and what Apprise said meanwhile, in its own threads too: they inherit the
-    context."""
+    """Call the function and return its result with Apprise's messages.
+    Apprise's own threads inherit the context, so their messages are included."""
     heard: list[str] = []
     before = _captured_warnings.set(heard)
     try:
@@ -153,7 +156,8 @@ def _call_and_capture(function: Any, *args: Any, **options: Any) -> tuple[Any, s
 
 
 def _run_in_thread(function: Any, *args: Any) -> "asyncio.Future[str | None]":
-    """A daemon thread: the interpreter waits for those of an executor at its end."""
+    """Run the function in a daemon thread.
+    At its end the interpreter would wait for an executor's threads."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[str | None] = loop.create_future()
 
@@ -173,7 +177,7 @@ def _run_in_thread(function: Any, *args: Any) -> "asyncio.Future[str | None]":
         try:
             loop.call_soon_threadsafe(end, result, error)
         except RuntimeError:
-            return  # the loop has ended meanwhile: nobody asks any more
+            return  # the loop has ended meanwhile, and nothing waits for the answer
 
     threading.Thread(target=run, name="apprise", daemon=True).start()
     return future

@@ -21,9 +21,9 @@ from requests.adapters import HTTPAdapter
 
 MAX_ANSWER = 1024 * 1024  # bytes, unpacked: plugins look for an id or a reason in it
 PIECE = 64 * 1024  # bytes unpacked at a time
-MAX_HEAD = 256 * 1024  # bytes until status and headers are read; `100 Continue` may come before
+MAX_HEAD = 256 * 1024  # bytes until status and headers are read. `100 Continue` may come before
 MAX_RECEIVED = 2 * MAX_ANSWER  # bytes of a body as they come, packed or not
-ANSWER_SECONDS = 10.0  # for the whole answer, its head too; plugins wait 4 s for each of its parts
+ANSWER_SECONDS = 10.0  # for the whole answer with its head. Plugins wait 4 s for each of its parts
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -33,10 +33,12 @@ class BoundedAdapter(HTTPAdapter):
     """
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pool, with bounded answers."""
         super().init_poolmanager(*args, **options)
         _bound_connections(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """Make the pool of a proxy, with bounded answers."""
         manager = super().proxy_manager_for(*args, **options)
         _bound_connections(manager)
         return manager
@@ -44,6 +46,7 @@ class BoundedAdapter(HTTPAdapter):
     def build_response(
         self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse
     ) -> requests.Response:
+        """Build the response from the beginning of the body, without a redirect."""
         response = super().build_response(req, resp)
         response._content = _beginning(resp)
         response._content_consumed = True
@@ -53,6 +56,8 @@ class BoundedAdapter(HTTPAdapter):
 
 
 class BoundedResponse(HTTPResponse):
+    """An HTTP answer that is bounded in bytes and time."""
+
     def __init__(
         self, sock: socket.socket, *args: Any, now: Callable[[], float] = time.monotonic, **options: Any
     ) -> None:
@@ -62,6 +67,7 @@ class BoundedResponse(HTTPResponse):
         self.fp = io.BufferedReader(self._received)
 
     def begin(self) -> None:
+        """Read the status and the headers, then begin to count the body."""
         super().begin()
         self._received.left = MAX_RECEIVED
 
@@ -81,7 +87,7 @@ class _Received(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Raises TimeoutError, HTTPException."""
+        """Read into the buffer. Raises TimeoutError and HTTPException."""
         seconds = self._until - self._now()
         if seconds <= 0:
             raise TimeoutError(f"the answer has no end within {ANSWER_SECONDS:.0f} s")
@@ -104,7 +110,7 @@ def _bound_connections(manager: urllib3.PoolManager) -> None:
 
 @cache
 def _bounded(pool: Any) -> Any:
-    """This class of connection pools (plain, TLS, SOCKS) with answers that are bounded."""
+    """Return this class of connection pools (plain, TLS, SOCKS) with answers that are bounded."""
     if issubclass(pool.ConnectionCls.response_class, BoundedResponse):
         return pool
     connection = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": BoundedResponse})
@@ -119,11 +125,11 @@ def _beginning(raw: urllib3.BaseHTTPResponse) -> bytes:
             if len(body) >= MAX_ANSWER:
                 break
     except (urllib3.exceptions.HTTPError, OSError):
-        pass  # the status has come, and is the answer; what the plugin misses it says
+        pass  # the status has come, and is the answer. The plugin reports what it misses
     raw.close()
     return bytes(body[:MAX_ANSWER])
 
 
 def bound_requests() -> None:
-    """From now on each session of `requests` reads bounded answers."""
+    """Have each session of `requests` read bounded answers from now on."""
     setattr(requests.sessions, "HTTPAdapter", BoundedAdapter)  # noqa: B010 (it is not exported by name)

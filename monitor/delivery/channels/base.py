@@ -26,17 +26,17 @@ class OutgoingMessage:
     resolved: ResolvedTarget
     """The target that the recipient stands for now."""
     rendered: RenderedMessage
-    """For people."""
+    """The message for people."""
     kind: str
-    """The notification's."""
+    """The kind of the notification."""
     payload: Mapping[str, Any]
-    """The same for programs, as JSON."""
+    """The message for programs, as JSON."""
     traceparent: str | None = None
     """The trace that it belongs to (W3C Trace Context), where it is in one."""
 
 
 class Channel(Protocol):
-    """`open`, then `send`."""
+    """A way by which messages leave: `open`, then `send`."""
 
     @property
     def at_once(self) -> int:
@@ -44,7 +44,7 @@ class Channel(Protocol):
 
     @property
     def is_one_server(self) -> bool:
-        """True if one server takes all messages, so that Unavailable concerns every recipient."""
+        """True if one server takes all messages. Then Unavailable concerns every recipient."""
 
     async def open(self) -> None:
         """Make sure that a message can be sent, as far as that is known before. Raise Unavailable."""
@@ -53,7 +53,7 @@ class Channel(Protocol):
         """Send, and return once the message is taken. Raise SendError, whose text holds no secret."""
 
     async def close(self) -> None:
-        """Let go of what is held open."""
+        """Close what the channel holds open."""
 
 
 class CleanChannel:
@@ -65,19 +65,23 @@ class CleanChannel:
 
     @property
     def at_once(self) -> int:
+        """The channel's own number."""
         return self._channel.at_once
 
     @property
     def is_one_server(self) -> bool:
+        """True if the channel's one server takes all messages."""
         return self._channel.is_one_server
 
     async def open(self) -> None:
+        """Open the channel. Raises Unavailable, without secrets in its text."""
         try:
             await self._channel.open()
         except SendError as error:
             raise self._clean_error(error) from None
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
+        """Send a message, and clean the answer and the refusals of secrets. Raises SendError."""
         try:
             receipt = await self._channel.send(message)
         except SendError as error:
@@ -86,6 +90,7 @@ class CleanChannel:
         return SendReceipt(clean_reply(receipt.answer, self._secrets), receipt.accepted, refused)
 
     async def close(self) -> None:
+        """Close the channel."""
         await self._channel.close()
 
     def _clean_error(self, error: SendError) -> SendError:

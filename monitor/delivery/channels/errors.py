@@ -42,7 +42,7 @@ class SendError(WindsockError):
 
 
 class TryLater(SendError):
-    """Temporary: this mail, to these people, may be taken later."""
+    """The temporary error: this mail, to these people, may be taken later."""
 
     not_before: timedelta | None = None
     """The time for which the other side asks to be left alone, if it does."""
@@ -57,12 +57,11 @@ class Unavailable(TryLater):
 class Misconfigured(TryLater):
     """The server refuses the sender or its host, or does not relay to this recipient.
 
-    People mend that, here or at the server, so the mail waits.
-    """
+    The mail waits, because people mend that at the monitor or at the server."""
 
 
 class SendRefused(SendError):
-    """Permanent: the same mail will never be taken."""
+    """The permanent error: the same mail will never be taken."""
 
 
 class OverLimit(SendError):
@@ -84,14 +83,15 @@ class SendReceipt:
 
 
 class Mailer(Protocol):
-    """Sends mails: `open`, then `send`."""
+    """The sender of mails: `open`, then `send`."""
 
     @property
     def at_once(self) -> int:
         """The number of mails that the mailer sends at the same time."""
 
     async def open(self) -> None:
-        """Make sure that a server is there and lets us in, before it has the mail. Raises Unavailable."""
+        """Make sure that a server answers and accepts the login, before it has the mail.
+        Raises Unavailable."""
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """Send a mail, and return once it is taken. Raise SendError."""
@@ -115,7 +115,8 @@ _OF_SESSION = re.compile(
     r"|^5\.7\.(?:25|57|606|708)\b",
     re.IGNORECASE | re.MULTILINE,
 )
-"""The host, its name or its login. Statuses: no reverse DNS (RFC 7372); Exchange's for hosts and logins."""
+"""Answers about the host, its name or its login. Statuses: no reverse DNS (RFC 7372), and Exchange's for
+hosts and logins."""
 _OF_RELAY = re.compile(
     r"\brelay(?:ing)?\b.{0,20}\b(?:denied|refused|prohibited|not|unauthori[sz]ed)\b"
     r"|\b(?:unable|not|cannot|can't|won't|don't)\b.{0,20}\brelay|credentials for relay"
@@ -179,7 +180,7 @@ def _remedy(message: str) -> str | None:
 
 
 def format_reply(code: int, message: str) -> str:
-    """A reply as one line of text."""
+    """Return a reply as one line of text."""
     return plain(f"{code} {message}" if code > 0 else message)
 
 
@@ -189,7 +190,7 @@ def plain(text: str) -> str:
 
 
 def worst(errors: Sequence[SendError]) -> SendError:
-    """Return the error of several recipients, none of whom was accepted. What may still pass decides."""
+    """Return the error of several recipients, none of them accepted. What may still pass decides."""
     text = plain("; ".join(dict.fromkeys(str(error) for error in errors)))
     for kind in (Unavailable, OverLimit, Misconfigured, TryLater):
         if any(isinstance(error, kind) for error in errors):
@@ -198,6 +199,7 @@ def worst(errors: Sequence[SendError]) -> SendError:
 
 
 def error_of_recipients(refusal: SMTPRecipientsRefused) -> SendError:
+    """Return the error of several recipients who were refused."""
     return worst([_error_of_recipient(refused) for refused in refusal.recipients])
 
 
@@ -207,6 +209,7 @@ def _error_of_recipient(refusal: SMTPRecipientRefused) -> SendError:
 
 
 def error_of_response(error: SMTPResponseException) -> SendError:
+    """Return the error of a server's reply."""
     return error_of(error.code, error.message, _stage_of(error))
 
 
@@ -217,16 +220,19 @@ def _stage_of(error: SMTPResponseException) -> SmtpStage:
 
 
 def describe_error(error: Exception) -> str:
+    """Return an error as one line of text."""
     if isinstance(error, SMTPResponseException):
         return format_reply(error.code, error.message)
     return plain(str(error) or type(error).__name__)
 
 
 def doubt(why: str) -> str:
+    """Return the reason of an uncertain delivery."""
     return f"the connection ended before the server answered the message: {why}"
 
 
 def meaning(error: Exception, in_doubt: bool) -> SendError:
+    """Return the meaning of an error. `in_doubt` says that the server may have the message."""
     if in_doubt:
         return Uncertain(doubt(describe_error(error)))
     if isinstance(error, SMTPRecipientsRefused):

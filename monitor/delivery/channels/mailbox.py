@@ -23,9 +23,9 @@ from monitor.clock import Clock
 from monitor.delivery.channels.errors import SendReceipt, TryLater, plain
 
 FILED = "filed in the embedded mailbox as "
-KEPT = 5_000  # mails; the oldest go first: an unattended monitor must not fill the disk
-KEPT_BYTES = 1024**3  # of mails; so many of them may have 10 MiB each
-HEADER_BYTES = 64 * 1024  # read of a file for the list; the headers of a mail end long before
+KEPT = 5_000  # mails. The oldest are deleted first, so that an unattended monitor does not fill the disk
+KEPT_BYTES = 1024**3  # of mails, because so many mails may have 10 MiB each
+HEADER_BYTES = 64 * 1024  # read of a file for the list. The headers of a mail end long before
 _ID = re.compile(r"\d{20}-[0-9a-f]{12}")
 _SUFFIX = ".eml"
 _HEADERS = BytesParser(policy=policy.default)
@@ -52,7 +52,7 @@ class Summary:
 
 
 class Mailbox:
-    """A folder of mails, and the Mailer that files them there."""
+    """A folder of mails, and the Mailer that files mails into it."""
 
     def __init__(
         self, folder: Path, clock: Clock, max_mails: int = KEPT, kept_bytes: int = KEPT_BYTES
@@ -65,10 +65,11 @@ class Mailbox:
 
     @property
     def at_once(self) -> int:
+        """The number of mails that are filed at the same time."""
         return 1
 
     async def open(self) -> None:
-        """There is nobody to reach."""
+        """Do nothing, because no server has to be reached."""
 
     async def send(self, message: EmailMessage, recipients: Sequence[str]) -> SendReceipt:
         """File a mail. Raise TryLater if the disk does not take it."""
@@ -80,7 +81,7 @@ class Mailbox:
         return SendReceipt(f"{FILED}{mail_id}", tuple(recipients))
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, because nothing is held open."""
 
     def file(self, content: bytes, recipients: Sequence[str], sender: str | None = None) -> str:
         """Write one mail, its envelope in headers above it, and return its id. Blocking. Raise OSError."""
@@ -104,7 +105,7 @@ class Mailbox:
         return [summary for mail_id in ids if self._path(mail_id) and (summary := self._summary(mail_id))]
 
     def get(self, mail_id: str) -> EmailMessage | None:
-        """Return one mail, or None if there is none of this id. Blocking."""
+        """Return one mail, or None if no mail has this id. Blocking."""
         path = self._path(mail_id)
         try:
             return None if path is None else message_from_bytes(path.read_bytes(), policy=policy.default)
@@ -116,7 +117,7 @@ class Mailbox:
         return self._new / (mail_id + _SUFFIX) if _ID.fullmatch(mail_id) else None
 
     def _ids(self) -> list[str]:
-        """Every mail, oldest first."""
+        """Return the ids of all mails, oldest first."""
         try:
             names = [entry.name for entry in os.scandir(self._new)]
         except FileNotFoundError:
@@ -147,7 +148,7 @@ class Mailbox:
 
 
 def header(message: EmailMessage, name: str) -> str:
-    """A header as one line of text, whatever a sender wrote into it."""
+    """Return a header as one line of text, whatever a sender wrote into it."""
     try:
         return plain(str(message.get(name, "")))
     except Exception:

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.errors import SettingsError
 
-MAX_MAIL = 10 * 1024 * 1024  # bytes: a report with plots; a mail is held in memory while it is received
+MAX_MAIL = 10 * 1024 * 1024  # bytes: a report with plots. A mail is held in memory while it is received
 MAX_LINES = 200_000  # of a mail: each is an object of 65 bytes meanwhile; 10 MiB of usual lines are 140,000
 TURN = 500  # lines that are taken before others have their turn: some milliseconds
 MAX_OPEN = 20  # connections at once, which bounds that memory
@@ -62,6 +62,7 @@ class MailboxServer:
     async def handle_RCPT(  # noqa: N802 (aiosmtpd names its hooks so)
         self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
     ) -> str:
+        """Accept a recipient, up to MAX_RECIPIENTS."""
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
             return "452 4.5.3 Too many recipients"
         envelope.rcpt_tos.append(address)
@@ -70,6 +71,7 @@ class MailboxServer:
     async def handle_DATA(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
+        """File the mail and answer with its id."""
         content = envelope.original_content or b""
         try:
             mail_id = await asyncio.to_thread(
@@ -82,8 +84,8 @@ class MailboxServer:
 
 
 class _CountedLines:
-    """A reader that ends its connection at more than MAX_LINES: aiosmtpd bounds a mail's bytes alone, and
-    keeps each line as an object."""
+    """A reader that ends its connection at more than MAX_LINES.
+    The reason is that aiosmtpd bounds a mail's bytes alone, and keeps each line as an object."""
 
     def __init__(self, reader: asyncio.StreamReader, cut: Callable[[], None], max_mail: int) -> None:
         self.lines = self.size = 0

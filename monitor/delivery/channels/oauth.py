@@ -35,15 +35,17 @@ SHOWN = 200  # characters of the token server's reason
 
 
 class Tokens(Protocol):
+    """The source of access tokens for a login."""
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """The tokens and what they are made with: no text about a login may hold them."""
 
     async def token(self) -> str:
-        """An access token that holds for a login now. Raises Unavailable."""
+        """Return an access token that holds for a login now. Raises Unavailable."""
 
     def invalidate(self) -> None:
-        """The mail server did not take the last one: the next must be another."""
+        """Make the next token another one, because the mail server refused the last."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Grant:
         )
 
     def tokens(self) -> Tokens:
+        """Return the source of tokens that the settings name."""
         return TokenFile(self.file) if self.file else TokenRefresher(self)
 
 
@@ -84,9 +87,11 @@ class TokenFile:
 
     @property
     def secrets(self) -> tuple[str, ...]:
+        """The token that the file held last."""
         return (self._last,)
 
     async def token(self) -> str:
+        """Return the token that the file holds now."""
         self._last = await asyncio.to_thread(self._read)
         return self._last
 
@@ -102,11 +107,11 @@ class TokenFile:
         return token
 
     def invalidate(self) -> None:
-        """The next look at the file will tell."""
+        """Do nothing, because the next look at the file shows another token."""
 
 
 class TokenRefresher:
-    """Fetches a token with the refresh token, and keeps it while it holds."""
+    """The source that fetches a token with the refresh token, and keeps it while it holds."""
 
     def __init__(self, grant: Grant, now: Callable[[], float] = time.monotonic) -> None:
         """Raise SettingsError if a token URL would send secrets in the open."""
@@ -123,9 +128,11 @@ class TokenRefresher:
 
     @property
     def secrets(self) -> tuple[str, ...]:
+        """The client's secret, the refresh token, and the last two access tokens."""
         return (self._grant.client_secret, self._grant.refresh_token, self._last, self._before)
 
     async def token(self) -> str:
+        """Return the token, fetched anew if the last one ends soon."""
         async with self._lock:  # several connections may log in at once
             if self._now() >= self._until:
                 token, lifetime = await self._fetch()
@@ -134,6 +141,7 @@ class TokenRefresher:
             return self._last
 
     def invalidate(self) -> None:
+        """Have the next token fetched anew."""
         self._until = 0.0
 
     async def _fetch(self) -> tuple[str, float]:
@@ -157,7 +165,8 @@ class TokenRefresher:
         raise Unavailable(f"no token from {self._grant.url}: {status} {self._reason(answer)}")
 
     def _reason(self, answer: object) -> str:
-        """RFC 6749 section 5.2: `invalid_grant` and what it means. Some endpoints repeat the request."""
+        """Return the error code of RFC 6749 section 5.2, as `invalid_grant`, and its description.
+        Some endpoints repeat the request in it."""
         if not isinstance(answer, dict):
             return ""
         names = ("error", "error_description")

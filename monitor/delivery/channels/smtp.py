@@ -3,12 +3,11 @@
 The default server is Gmail's submission server: smtp.gmail.com, port 587, STARTTLS, an app password.
 
 `SmtpMailer` keeps a few connections between mails, and replaces a connection that is gone. The connections
-are few because Gmail counts them against an account. There is more than one connection, because a server that
-is slow with one mail must not hold up the others. A mail has a connection for `MAIL_SECONDS` at most,
-whatever the server does or leaves undone.
+are few because Gmail counts them against an account. More than one is open, because a server that is slow
+with one mail must not hold up the others. A mail has a connection for `MAIL_SECONDS` at most, whatever the
+server does or leaves undone.
 
-`MailChannel` sends a rendered notification by any mailer.
-"""
+`MailChannel` sends a rendered notification by any mailer."""
 
 import asyncio
 import contextlib
@@ -39,8 +38,8 @@ from monitor.delivery.channels.errors import (
 )
 from monitor.delivery.channels.smtp_connection import SmtpConnection, SmtpServer
 
-DATA_SECONDS = 60.0  # servers scan a mail before they answer it (RFC 5321 4.5.3.2.6 grants them far more);
-# giving up earlier makes a mail uncertain that was only slow
+DATA_SECONDS = 60.0  # servers scan a mail before they answer it (RFC 5321 4.5.3.2.6 grants them far more).
+# Giving up earlier makes a mail uncertain that was only slow
 MAIL_SECONDS = (
     120.0  # a mail's whole conversation: a server that says a byte a second keeps within each timeout
 )
@@ -72,6 +71,7 @@ class SmtpMailer:
 
     @property
     def at_once(self) -> int:
+        """The number of mails that are sent at the same time."""
         return self._server.connections
 
     async def open(self) -> None:
@@ -245,6 +245,8 @@ async def _answers(smtp: SmtpConnection) -> bool:
 
 
 class MailChannel:
+    """The channel `email`, by any mailer."""
+
     is_one_server = True
 
     def __init__(self, mailer: Mailer) -> None:
@@ -252,13 +254,17 @@ class MailChannel:
 
     @property
     def at_once(self) -> int:
+        """The number of mails that the mailer sends at the same time."""
         return self._mailer.at_once
 
     async def open(self) -> None:
+        """Open the mailer."""
         await self._mailer.open()
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
+        """Send the mail to its recipient."""
         return await self._mailer.send(message.rendered.message, (message.recipient,))
 
     async def close(self) -> None:
+        """Close the mailer."""
         await self._mailer.close()

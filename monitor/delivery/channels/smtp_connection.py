@@ -32,7 +32,7 @@ from monitor.settings import Settings
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """A mail server and an account on it. `grant` gives tokens if there is no password."""
+    """A mail server and an account on it. `grant` gives tokens if no password is set."""
 
     host: str
     port: int
@@ -124,9 +124,11 @@ class SmtpConnection(aiosmtplib.SMTP):
         await self._ehlo_or_helo_if_needed()
 
     async def ehlo(self, *, hostname: str | None = None, timeout: Any = Default.token) -> SMTPResponse:
+        """Greet the server by a name that it accepts."""
         return await super().ehlo(hostname=hostname or self._greeting(), timeout=timeout)
 
     async def helo(self, *, hostname: str | None = None, timeout: Any = Default.token) -> SMTPResponse:
+        """Greet an old server by a name that it accepts."""
         return await super().helo(hostname=hostname or self._greeting(), timeout=timeout)
 
     def _greeting(self) -> str:
@@ -165,6 +167,7 @@ class SmtpConnection(aiosmtplib.SMTP):
         return {addresses[who]: reply for who, reply in refused.items()}, answer
 
     async def data(self, message: str | bytes, /, *, timeout: Any = None) -> SMTPResponse:
+        """Send the message. From its first byte to the reply it is in doubt."""
         content = normalize_message_line_endings(message.encode() if isinstance(message, str) else message)
         reply = await self.execute_command(b"DATA")
         if reply.code != GO_ON:

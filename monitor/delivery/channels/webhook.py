@@ -30,7 +30,7 @@ from monitor.delivery.channels.errors import (
 
 SECONDS = 20.0  # until the status: a receiver that says a byte a second keeps within each timeout of httpx
 BODY_SECONDS = 2.0  # for the beginning of a body: it is only words for the ledger
-ANSWER_BYTES = 500  # of a receiver's answer that are kept; more is not read
+ANSWER_BYTES = 500  # of a receiver's answer that are kept. The rest is not read
 AT_ONCE = 8
 LONGEST_WAIT = timedelta(hours=24)  # that a receiver may ask for
 LATER = frozenset({408, 425, 500, 501, 505})
@@ -40,6 +40,8 @@ _NO_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class WebhookChannel:
+    """The channel `webhook`: a POST that is signed as Standard Webhooks says."""
+
     at_once = AT_ONCE
     is_one_server = False
 
@@ -50,9 +52,10 @@ class WebhookChannel:
         keep_quiet()
 
     async def open(self) -> None:
-        """There is nothing to reach before there is something to say."""
+        """Do nothing: the channel reaches its receivers only when it sends."""
 
     async def send(self, message: OutgoingMessage) -> SendReceipt:
+        """Post the message and return the receiver's answer. Raises SendError."""
         url = message.resolved.url.get_secret_value()
         secrets = () if message.resolved.secret is None else (message.resolved.secret.get_secret_value(),)
         try:
@@ -75,6 +78,7 @@ class WebhookChannel:
         return SendReceipt(answer, (message.recipient,))
 
     async def close(self) -> None:
+        """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -105,7 +109,7 @@ class WebhookChannel:
 
 
 def webhook_id(message_id: str) -> str:
-    """Without a full stop: that divides the parts of what is signed."""
+    """Return the id without a full stop, which divides the parts of what is signed."""
     return _NO_ID.sub("-", message_id.strip("<>"))
 
 
@@ -124,7 +128,7 @@ def _meaning(response: httpx.Response, reason: str, now: datetime) -> str | Send
 
 
 def _retry_after(header: str | None, now: datetime) -> timedelta | None:
-    """RFC 9110 section 10.2.3: seconds, or a date."""
+    """Return the wait that Retry-After asks for, in seconds or as a date (RFC 9110 section 10.2.3)."""
     if not header:
         return None
     try:

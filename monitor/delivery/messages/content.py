@@ -28,28 +28,30 @@ LATEST = (
 
 @dataclass(frozen=True)
 class NotificationContent:
+    """The content of a notification."""
+
     delivery: Delivery
     notification: Notification
     events: tuple[Event, ...]
-    """Confirmed, oldest first; never empty but for a digest of which nothing is left."""
+    """The confirmed events, oldest first. Empty only for a digest of which nothing is left."""
     incident: Incident | None = None
     unconfirmed: str | None = None
     """The reason if Airflow's confirmation is missing."""
     earlier: int = 0
     """Events before these, which are only counted."""
     openings: int = 0
-    """The number of recent incidents of the same kind, if somebody counted."""
+    """The number of recent incidents of the same kind. 0 if they were not counted."""
 
     @property
     def lead(self) -> Event | None:
-        """The event that is told in full."""
+        """The event that is reported in full."""
         if not self.events:
             return None
         return self.events[-1 if self.notification.kind in LATEST else 0]
 
     @property
     def listed(self) -> tuple[Event, ...]:
-        """The events in the message's table, if there are several, or more of the same."""
+        """The events in the message's table, if the message has several, or more of the same."""
         kind = self.notification.kind
         if kind is NotificationKind.RECOVERED:
             return self.events[:-1]  # the last one is the recovery itself
@@ -59,6 +61,8 @@ class NotificationContent:
 
 @dataclass(frozen=True)
 class ContentData:
+    """The data that a message needs from the database."""
+
     summaries: tuple[EventSummary, ...]
     tasks: list[Row]
     runs: list[RunDetails]
@@ -71,6 +75,7 @@ class ContentData:
 def load_content_data(
     connection: Connection, content: NotificationContent, allowed_dags: AllowedDags = None
 ) -> ContentData:
+    """Load what a message needs from the database."""
     summaries = summarize_events(connection, content.listed)
     lead = content.lead
     if lead is None or content.notification.kind is NotificationKind.DIGEST:

@@ -62,10 +62,9 @@ async def build_message_context(
 ) -> MessageContext:
     """Collect what the message of a notification shows.
 
-    - `airflow`: None if there is none, or if it cannot be asked.
+    - `airflow`: None if no Airflow is set, or if it cannot be asked.
     - `read`: None if the database is still to be read.
-    - `allowed_dags`: the rights of a reader who is not the recipient.
-    """
+    - `allowed_dags`: the rights of a reader who is not the recipient."""
     content_data = (
         await database.read(lambda connection: load_content_data(connection, content, allowed_dags))
         if read is None
@@ -101,7 +100,7 @@ async def _run(
     content_data: ContentData,
     allowed_dags: AllowedDags,
 ) -> MessageContext:
-    """The story of a run's end."""
+    """Add what a message about a run's end shows."""
     name = RunName(run.deployment, run.dag_id, run.run_id)
     comparing = _add_comparison(airflow, message_context, run, content_data)
     if run.state == "failed":
@@ -184,7 +183,7 @@ async def _watch(
 async def _add_comparison(
     airflow: AirflowReader | None, message_context: MessageContext, run: RunInfo, content_data: ContentData
 ) -> MessageContext:
-    """The story of a run with how it went lately, and what is otherwise than in the last good one."""
+    """Add how the run's DAG went lately, and the differences from the last successful run."""
     message_context = replace(message_context, run=run)
     until = run.start or run.queued_at or message_context.at
     if until is None:
@@ -194,7 +193,7 @@ async def _add_comparison(
         runs = await ask_airflow(_from_airflow(airflow, run, until), f"the recent runs of {run.dag_id}")
     history = RunHistory.build(content_data.runs if runs is None else runs, run, until)
     good = history.last_good
-    # A run as its event tells it has its end; as a list of a moment ago has it, it may still run.
+    # An event's run has an end. A list of a moment ago may show the same run as running.
     this = replace(history.this, run=run) if history.this else None
     changes, more = changes_of(this, good) if this and good else ((), 0)
     return replace(

@@ -30,6 +30,7 @@ LOOKED_UP = 30  # happenings whose failed tasks are looked up: the latest ones
 
 
 def summarize_events(connection: Connection, events: tuple[Event, ...]) -> tuple[EventSummary, ...]:
+    """Return the summaries of events. Only the last LOOKED_UP are looked up in the read models."""
     first = max(0, len(events) - LOOKED_UP)
     return tuple(_summarize_event(connection, event, number >= first) for number, event in enumerate(events))
 
@@ -131,6 +132,7 @@ _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 def watch_of(event: Event, data: WatchData) -> WatchInfo:
+    """Return what a message shows of a watch's finding."""
     return WatchInfo(
         what=data.what,
         kind=event.type.rpartition(".")[2].replace("_", " "),
@@ -146,7 +148,7 @@ def _advice(data: WatchData) -> str | None:
 
 
 def facts_of(data: Data) -> tuple[Fact, ...]:
-    """The main fields of an event that has no form of its own."""
+    """Return the main fields of an event that has no form of its own."""
     return tuple(_facts(data, SHOWN_ELSEWHERE))
 
 
@@ -157,7 +159,7 @@ def _facts(data: Data, without: frozenset[str]) -> Iterator[Fact]:
 
 
 def _fields(data: Data) -> Iterator[tuple[str, Any]]:
-    """An inner record's fields beside the others."""
+    """Yield the fields, with an inner record's fields among the others."""
     for name, value in data:
         inner = value if isinstance(value, BaseModel) else None
         if inner is None:

@@ -6,15 +6,10 @@ but not every version masks everything that it should (3.0 does not mask Variabl
 lose every value that names itself a secret.
 
 `ask_airflow` asks questions whose answers a mail gains by and does not need. Each question may fail or take
-too long, and the mail then goes out with the facts at hand.
-
-`load_failed_tasks` and `load_all_tasks` take a run's tasks from Airflow's list, or from the projection if
-Airflow gives none. Errors come from the log alone, and `add_log_tail` adds the end of a task's log if no
-traceback was reported.
-
-`updates_of` takes the assets that a run updated from Airflow if possible, because the log may receive the
-last update late. Otherwise the updates come from the log.
-"""
+too long, and the mail then goes out with the facts at hand. `load_failed_tasks` and `load_all_tasks` take a
+run's tasks from Airflow's list, or else from the projection. Errors come from the log alone, and
+`add_log_tail` adds the end of a task's log if no traceback was reported. `updates_of` takes the assets that a
+run updated from Airflow if possible, because the log may receive the last update late."""
 
 import asyncio
 import json
@@ -56,22 +51,24 @@ _KEYED = re.compile(
 
 
 def looks_secret(key: str) -> bool:
+    """Return True if a key looks like that of a secret."""
     return _SECRET.search(key.replace("-", "_")) is not None
 
 
 def mask_value(value: Any) -> str:
-    """A value as text, what looks secret in it left out."""
+    """Return a value as text, without what looks secret in it."""
     masked = _mask_nested(value)
     text = masked if isinstance(masked, str) else json.dumps(masked, ensure_ascii=False, default=str)
     return mask_secrets(text)
 
 
 def mask_secrets(text: str) -> str:
-    """A text without passwords in addresses and values of `password=`."""
+    """Return a text without passwords in addresses and values of `password=`."""
     return _KEYED.sub(rf"\1{MASK}", _USER_IN_ADDRESS.sub(f"{MASK}@", text))
 
 
 def mask_field(key: str, value: Any) -> str:
+    """Return a field's value as text, masked if its key looks secret."""
     return MASK if looks_secret(key) else mask_value(value)
 
 
@@ -98,14 +95,14 @@ METRICS = {
     "log_loss": "Log loss",
     "loss": "Loss",
 }
-"""The numbers in an asset's extra that are told large, by the names that scikit-learn and its kin use."""
+"""The numbers in an asset's extra that a mail shows large, by the names that scikit-learn and its kin use."""
 UNMOVED = 0.00005  # what four digits do not show
 
 
 def metrics_of(
     updates: Iterable[AssetUpdatedData], before: Iterable[AssetUpdatedData] = ()
 ) -> tuple[Metric, ...]:
-    """The metrics of a run's assets, each once, against those of the last good run."""
+    """Return the metrics of a run's assets, each once, compared with the last successful run's."""
     now, then = _numbers(updates), _numbers(before)
     names = [key for key in METRICS if key in now][:MAX_METRICS]
     return tuple(
@@ -128,7 +125,7 @@ def _format_change(now: float, then: float) -> str:
 
 
 def flat(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """An extra with what stands under `metrics` beside the rest."""
+    """Return an extra whose values under `metrics` stand among the rest."""
     nested = extra.get("metrics")
     if not isinstance(nested, Mapping):
         return dict(extra)
@@ -145,6 +142,7 @@ LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def run_of(deployment: str, data: DagRunData) -> RunInfo:
+    """Return what a message shows of a run."""
     return RunInfo(
         deployment=deployment,
         dag_id=data.dag_id,
@@ -177,16 +175,17 @@ def task_of(row: Mapping[str, Any], projected: Mapping[str, Any] | None = None) 
 
 
 def by_end(task: TaskInfo) -> tuple[datetime, str]:
-    """The earliest failure first: it is the likeliest cause."""
+    """Return the sort key by end. The earliest failure is the likeliest cause."""
     return task.end or LAST, task.name
 
 
 def task_of_event(data: TaskInstanceData) -> TaskInfo:
-    """The task that an event is about."""
+    """Return the task that an event is about."""
     return task_of({**data.model_dump(exclude={"error"}), "error": data.error and data.error.model_dump()})
 
 
 def error_of(error: Mapping[str, Any]) -> Error:
+    """Return what a message shows of an error."""
     first, *more = [*dropwhile(is_blank, lines(str(error.get("message") or "").strip()))] or [""]
     trace = lines(str(error.get("traceback") or "").rstrip())
     return Error(
@@ -206,9 +205,7 @@ _SOURCE_INDENT = "    "
 
 def fold_frames(trace: Sequence[str]) -> list[str]:
     """Return a traceback with the author's own frames first and those of libraries as one line.
-
-    The chained tracebacks of one error are folded each by itself. One without any own frame stays as it is.
-    """
+    The chained tracebacks of one error are folded each by itself. One without own frames stays as it is."""
     folded: list[str] = []
     own: list[str] = []
     libraries: Counter[str] = Counter()
@@ -267,6 +264,7 @@ def kill_reason(lines: Iterable[str]) -> str | None:
 
 
 def is_blank(text: str) -> bool:
+    """Return True if the text has no visible character."""
     return not text.strip()
 
 
@@ -286,6 +284,7 @@ def trouble_of(data: ImportErrorData) -> ImportTrouble:
 
 
 def last_lines(lines: list[str], number: int) -> tuple[str, ...]:
+    """Return the last lines, masked and bounded."""
     return tuple(mask_secrets(line[:LINE_LENGTH]) for line in lines[-number:])
 
 
@@ -317,7 +316,7 @@ logger = logging.getLogger(__name__)
 
 
 async def ask_airflow(question: Coroutine[Any, Any, T], what: str, seconds: float = ASK_SECONDS) -> T | None:
-    """Airflow's answer, or None."""
+    """Return Airflow's answer, or None."""
     try:
         return await asyncio.wait_for(question, seconds)
     except (AirflowError, TimeoutError, asyncio.TimeoutError) as error:
@@ -351,6 +350,7 @@ ProjectedTasks = Sequence[Row]
 async def load_failed_tasks(
     airflow: AirflowReader | None, name: RunName, rows: ProjectedTasks
 ) -> tuple[TaskInfo, ...]:
+    """Return a run's failed tasks, the first failure first, with the ends of their logs."""
     tasks = None
     if airflow is not None:
         tasks = await ask_airflow(_from_airflow(airflow, name, rows, ("failed",)), "failed tasks")
@@ -364,6 +364,7 @@ async def load_failed_tasks(
 async def load_all_tasks(
     airflow: AirflowReader | None, name: RunName, rows: ProjectedTasks
 ) -> tuple[TaskInfo, ...]:
+    """Return a run's tasks in the order of their starts."""
     tasks = None
     if airflow is not None:
         tasks = await ask_airflow(_from_airflow(airflow, name, rows), "tasks")
@@ -408,8 +409,7 @@ RECENT = 20  # updates of one asset among which the one before is looked for
 async def updates_of(
     database: Transactions, airflow: AirflowReader | None, name: RunName, allowed_dags: AllowedDags = None
 ) -> list[AssetUpdatedData]:
-    """`allowed_dags`: what of the log may be told. (Airflow is asked for recipients alone, who see all of
-    it.)"""
+    """Return a run's asset updates. Airflow is asked for recipients only, `allowed_dags` bounds the log's."""
     if airflow is not None:
         found = await ask_airflow(_updates_from_airflow(airflow, name), f"the asset events of {name.run_id}")
         if found:
@@ -424,10 +424,11 @@ async def _updates_from_airflow(airflow: AirflowReader, name: RunName) -> list[A
 def from_log(
     connection: Connection, name: RunName, allowed_dags: AllowedDags = None
 ) -> list[AssetUpdatedData]:
+    """Return the asset updates of a run that the log has."""
     event_filter = Filter.from_values(
         type=[UPDATED], deployment=[name.deployment], dag_id=[name.dag_id], run_id=[name.run_id]
     )
-    # A filter reads * and ? in a name as globs; here they are letters.
+    # A filter reads * and ? in a name as globs. Here they are letters.
     return [
         data
         for data in _read(connection, event_filter, MAX_UPDATES, allowed_dags)
@@ -453,7 +454,7 @@ def update_before(
 def _read(
     connection: Connection, event_filter: Filter, limit: int, allowed_dags: AllowedDags
 ) -> list[AssetUpdatedData]:
-    """Oldest first."""
+    """Return the updates of the log, oldest first."""
     logged = read.read_before(connection, None, limit, event_filter, allowed_dags)
     events = read.parse_each(reversed(logged))
     return [event.data for _, event in events if isinstance(event.data, AssetUpdatedData)]

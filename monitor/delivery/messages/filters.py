@@ -2,9 +2,8 @@
 
 `fit` folds plain text to the width of a terminal, whatever the text holds. Templates write one line for each
 thought, and `fit` folds that line under itself. The fold starts behind the indent, behind the mark of a
-quoted log, or beside the label. Addresses and `File "…", line N` stay whole, so
-that people can click and copy them.
-"""
+quoted log, or behind the label. Addresses and `File "…", line N` stay whole, so that people can click and
+copy them."""
 
 import re
 import unicodedata
@@ -25,7 +24,7 @@ SPACES = re.compile(r"\s+")
 
 
 def finalize(value: object) -> object:
-    """A page's last look at each value: text is one safe line, and None is nothing."""
+    """Return a value as the template puts it out: text is one safe line, and None is nothing."""
     if value is None:
         return ""
     return line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -38,12 +37,12 @@ def shorten(text: str, limit: int) -> str:
 
 
 def header(text: str, limit: int) -> str:
-    """The text as a header's value: one line, single spaces, bounded."""
+    """Return the text as a header's value: one line, single spaces, bounded."""
     return shorten(SPACES.sub(" ", line(text)).strip(), limit)
 
 
 def span(duration: timedelta | None) -> str:
-    """6.5 s · 2 min 5 s · 1 h 3 min · 2 d 4 h"""
+    """Return a duration: 6.5 s · 2 min 5 s · 1 h 3 min · 2 d 4 h."""
     if duration is None:
         return "–"
     seconds = max(duration.total_seconds(), 0.0)
@@ -59,18 +58,18 @@ def span(duration: timedelta | None) -> str:
 
 
 def pluralize(number: int, singular: str, many: str | None = None) -> str:
-    """1 failure · 3 failures"""
+    """Return a number with its noun: 1 failure · 3 failures."""
     return f"{number} {singular if number == 1 else many or singular + 's'}"
 
 
 def nth(number: int) -> str:
-    """1st · 2nd · 3rd · 11th"""
+    """Return an ordinal number: 1st · 2nd · 3rd · 11th."""
     teen = 10 <= number % 100 <= 20
     return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 WIDTH = 78  # RFC 5322 section 2.1.1 asks for it
-MAX_HANG = 24  # columns: text beside a wide label would be a pillar
+MAX_HANG = 24  # columns. Text beside a wider label would be a narrow column
 
 _HANG = re.compile(r"\s*(?:\| *|[✗✓·•-] +)?(?:\S+(?: \S+)?  +)?")
 _ONE_EACH = re.compile("[\x00-\u02ff\u2010-\u2027\u2190-\u21ff\u2580-\u259f\u2713\u2717]*")
@@ -81,7 +80,7 @@ _FRAME = 'File "'
 
 
 def fit(text: str, width: int = WIDTH) -> str:
-    """Every line of the text within the width, except for addresses that are longer."""
+    """Fold every line of the text to the width, except for addresses that are longer."""
     return "\n".join(part for line in text.split("\n") for part in _fold(line, width))
 
 
@@ -155,7 +154,7 @@ T = TypeVar("T")
 
 
 def clean_record(value: T) -> T:
-    """The same record, its texts and those of the records in it made safe to show."""
+    """Return the same record, with its texts and those of inner records made safe to show."""
     if isinstance(value, str):
         return cast(T, line(value))
     if isinstance(value, tuple):
@@ -188,6 +187,7 @@ _GOOD = (".success", ".recovered", ".import_error_mended")
 
 
 def mark_of(event_type: str) -> str:
+    """Return the mark of an event's type: good, bad or neither."""
     if event_type.endswith(_BAD):
         return BAD
     return GOOD if event_type.endswith(_GOOD) else NEITHER
@@ -207,7 +207,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def when(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
-    """25 Nov 2026, 08:12:30 CET"""
+    """Return a moment: 25 Nov 2026, 08:12:30 CET."""
     if moment is None:
         return UNKNOWN
     local = local_time(moment, zone)
@@ -216,7 +216,7 @@ def when(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
 
 
 def short(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
-    """25 Nov 08:12:30, for tables whose zone is named beside them."""
+    """Return a moment for tables whose zone is named: 25 Nov 08:12:30."""
     if moment is None:
         return UNKNOWN
     local = local_time(moment, zone)
@@ -224,12 +224,12 @@ def short(moment: datetime | None, zone: tzinfo = timezone.utc) -> str:
 
 
 def iso(moment: datetime | None) -> str:
-    """2026-11-25T07:12:30Z, for copying into machines."""
+    """Return a moment for copying into machines: 2026-11-25T07:12:30Z."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else UNKNOWN
 
 
 def format_value(value: Value | None, zone: tzinfo = timezone.utc) -> str:
-    """Any value of a fact."""
+    """Return any value of a fact as text."""
     if value is None:
         return UNKNOWN
     if isinstance(value, datetime):
@@ -238,6 +238,7 @@ def format_value(value: Value | None, zone: tzinfo = timezone.utc) -> str:
 
 
 def local_time(moment: datetime, zone: tzinfo) -> datetime:
+    """Return the moment in the zone, or in UTC at the calendar's ends."""
     try:
         return moment.astimezone(zone)
     except (OverflowError, ValueError):  # at the calendar's ends
@@ -245,7 +246,7 @@ def local_time(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def zone_name(local: datetime) -> str:
-    """Many zones have no letters of their own: their name is then an offset."""
+    """Return the zone's letters. Many zones have none, and their name is then an offset."""
     name = local.tzname() or ""
     return f"UTC{name}" if name.startswith(("+", "-")) else name
 

@@ -271,7 +271,7 @@ def _where(message: MessageContext) -> str:
 
 
 def brief(moment: datetime | None, zone: tzinfo) -> str:
-    """25 Nov 08:12 CET"""
+    """Return a moment in short: 25 Nov 08:12 CET."""
     if moment is None:
         return "–"
     local = local_time(moment, zone)

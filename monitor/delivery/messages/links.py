@@ -23,25 +23,28 @@ from monitor.errors import WindsockError
 
 
 def airflow_dag(base: str, dag_id: str) -> str:
+    """Return Airflow's page of a DAG."""
     return f"{base}/dags/{_part(dag_id)}"
 
 
 def airflow_run(base: str, run: RunInfo) -> str:
+    """Return Airflow's page of a run."""
     return f"{airflow_dag(base, run.dag_id)}/runs/{_part(run.run_id)}"
 
 
 def airflow_task(base: str, run: RunInfo, task: TaskInfo) -> str:
+    """Return Airflow's page of a task."""
     mapped = f"/mapped/{task.map_index}" if task.map_index >= 0 else ""
     return f"{airflow_run(base, run)}/tasks/{_part(task.task_id)}{mapped}?try_number={task.try_number}"
 
 
 def airflow(base: str, message_context: MessageContext) -> str:
-    """The page of Airflow that is closest to what a story is about."""
+    """Return the page of Airflow that is closest to the message's subject."""
     if message_context.run is None:
         return base
     if message_context.task is not None:
         return airflow_task(base, message_context.run, message_context.task)
-    # What a watch says of a DAG may be of no run yet.
+    # A watch's finding about a DAG may concern no run yet.
     return (
         airflow_run(base, message_context.run)
         if message_context.run.run_id
@@ -50,15 +53,17 @@ def airflow(base: str, message_context: MessageContext) -> str:
 
 
 def monitor_run(base: str, run: RunInfo) -> str:
+    """Return the monitor's page of a run."""
     return f"{base}/runs/{_part(run.deployment)}/{_part(run.dag_id)}/{_part(run.run_id)}"
 
 
 def monitor_incident(base: str, incident_id: int) -> str:
+    """Return the monitor's page of an incident."""
     return f"{base}/incidents/{incident_id}"
 
 
 def monitor(base: str, message_context: MessageContext) -> str:
-    """The monitor's page that is closest to what a story is about."""
+    """Return the monitor's page that is closest to the message's subject."""
     if message_context.incident:
         return monitor_incident(base, message_context.incident.id)
     if message_context.kind != "digest" and message_context.run is not None and message_context.run.run_id:
@@ -92,7 +97,7 @@ class LinkError(WindsockError):
 
 
 class _Signer(TimestampSigner):
-    """Signs by the clock that is handed in."""
+    """The signer by the clock that is handed in."""
 
     def __init__(self, *args: Any, clock: Clock, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -103,7 +108,8 @@ class _Signer(TimestampSigner):
 
 
 class _Serializer(URLSafeTimedSerializer):
-    """Does not try whether a few words are shorter when compressed: that takes longer than all the rest."""
+    """The serializer without compression.
+    A trial whether a few words get shorter takes longer than all the rest."""
 
     def dump_payload(self, obj: Any) -> bytes:
         return base64_encode(Serializer.dump_payload(self, obj))
@@ -121,19 +127,20 @@ class Links:
         self._serializers = {purpose: _serializer(keys, purpose, clock) for purpose in EXPIRY}
 
     def silence(self, deployment: str, dag_id: str | None = None, **named: str) -> str:
-        """To silence what these name of an Airflow: a DAG, a task, an asset."""
+        """Return a link that silences what these name of an Airflow: a DAG, a task, an asset."""
         params = {"deployment": deployment, "dag_id": dag_id, **named}
         return self._link(SILENCE, {name: value for name, value in params.items() if value})
 
     def silence_incident(self, incident_id: int) -> str:
-        """To silence what an incident is about."""
+        """Return a link that silences what an incident is about."""
         return self._link(SILENCE, {"incident_id": incident_id})
 
     def acknowledge(self, incident_id: int) -> str:
+        """Return a link that acknowledges an incident."""
         return self._link(ACKNOWLEDGE, {"incident_id": incident_id})
 
     def unsubscribe(self, address: str, rule: str) -> str:
-        """For List-Unsubscribe too (RFC 8058)."""
+        """Return a link that unsubscribes, for List-Unsubscribe too (RFC 8058)."""
         return self._link(UNSUBSCRIBE, {"address": address, "rule": rule})
 
     def _link(self, purpose: str, content: dict[str, Any]) -> str:

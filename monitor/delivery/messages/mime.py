@@ -3,10 +3,9 @@
 `message_of` builds the message of an `Envelope` and a `MessageText`, with Python's email package.
 
 `FoldedHeader` is the only part that the email package does not write, because its folding (email.policy) has
-faults. A long word without spaces is encoded (RFC 2047): a Message-ID in References, or an address in
+faults. A long token without spaces is encoded (RFC 2047): a Message-ID in References, or an address in
 List-Unsubscribe, becomes text that no program recognizes. A long text in other letters gets encoded words of
-more than 75 characters, which strict servers refuse or garble, and spaces that it did not have.
-"""
+more than 75 characters, which strict servers refuse or garble, and spaces that it did not have."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from monitor.events.identity import digest
 from monitor.mail_addresses import SenderAddress, ascii_address
 
 MAX_LINE = 998  # octets: RFC 5322 section 2.1.1
-MAX_WORD = 900  # characters: one line holds it beside any header's name
+MAX_WORD = 900  # characters. One line holds such a word beside any header's name
 GLUE = "\0"  # stands in no header
 WIDTH = 76  # RFC 2047 section 2: of a line that holds an encoded word
 SLUG_LENGTH = 40
@@ -48,10 +47,11 @@ class FoldedHeader(str):
         return folded
 
     def fold(self, *, policy: Policy) -> str:
+        """Fold the header, without the email package's faults."""
         if not self.isascii() or any(len(word) > MAX_WORD for word in self.split(" ")):
             encoded = Header(str(self), "utf-8", WIDTH, header_name=self.name).encode(linesep=policy.linesep)
             return f"{self.name}: {encoded}{policy.linesep}"
-        # The first word stays beside the name: programs take an empty first line for an empty header.
+        # The first word stays beside the name, because programs take an empty first line for an empty header.
         lines = wrap(
             f"{self.name}:{GLUE}{self}",
             WIDTH,
@@ -76,6 +76,8 @@ MAX_CHARACTERS = MAX_LINE // 4  # fit in a line, whatever they are: UTF-8 takes 
 
 @dataclass(frozen=True)
 class Envelope:
+    """The envelope of a message: its recipient, its thread and its links."""
+
     message_id: str
     recipient: str
     rule: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 Value = str | datetime | timedelta
-"""A moment is told in the reader's zone, a duration as people say it."""
+"""The kinds of a fact's value. A mail shows a moment in the reader's zone, and a duration in words."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Error:
 
     @property
     def headline(self) -> str:
+        """The type and the first line of the error."""
         return ": ".join(part for part in (self.type, self.message) if part)
 
 
@@ -48,6 +49,7 @@ class TaskInfo:
 
     @property
     def name(self) -> str:
+        """The task's id, with its index if it is mapped."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
     @property
@@ -57,6 +59,7 @@ class TaskInfo:
 
     @property
     def duration(self) -> timedelta | None:
+        """The duration, or None if a date is missing."""
         return self.end - self.start if self.start and self.end else None
 
 
@@ -71,6 +74,7 @@ class FailureGroup:
 
     @property
     def task_id(self) -> str:
+        """The task of the group."""
         return self.tasks[0].task_id
 
     @property
@@ -80,12 +84,13 @@ class FailureGroup:
 
     @property
     def headline(self) -> str:
+        """The headline of the first error."""
         error = self.tasks[0].error
         return error.headline if error else ""
 
     @property
     def counted_headline(self) -> str:
-        """`30 × RuntimeError: checksum mismatch`"""
+        """The headline with its count: `30 × RuntimeError: checksum mismatch`."""
         headline = self.headline
         if len(self.tasks) == 1 or not headline:
             return headline
@@ -94,7 +99,7 @@ class FailureGroup:
 
     @property
     def names(self) -> str:
-        """`load[1], [2], … [39]`"""
+        """The names of the instances: `load[1], [2], … [39]`."""
         first, *others = sorted(self.tasks, key=lambda task: task.map_index)
         indexes = [f"[{task.map_index}]" for task in others]
         shown = indexes if len(indexes) <= 3 else [indexes[0], f"… {indexes[-1]}"]
@@ -127,12 +132,13 @@ class RunInfo:
 
     @property
     def duration(self) -> timedelta | None:
+        """The duration, or None if a date is missing."""
         return self.end - self.start if self.start and self.end else None
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A label and what stands beside it."""
+    """A label and its value."""
 
     label: str
     value: Value
@@ -162,13 +168,13 @@ class AssetInfo:
 
 @dataclass(frozen=True)
 class RunDifference:
-    """A difference to the last good run. None means that the value was, or is, not there."""
+    """A difference to the last successful run. None means that the value was, or is, missing."""
 
     label: str
     before: Value | None
     now: Value | None
     note: str = ""
-    """By how much: `×1.9`, `+0.0043`."""
+    """The size of the difference: `×1.9`, `+0.0043`."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,7 @@ class PastRun:
 
     @property
     def is_good(self) -> bool:
+        """True if the run succeeded."""
         return self.state == "success"
 
 
@@ -202,12 +209,13 @@ class IncidentInfo:
     acknowledged_reason: str | None = None
     acknowledged_until: datetime | None = None
     assignee: str | None = None
-    """Who has taken it over."""
+    """The name of the user who has taken the incident over."""
     openings: int = 0
-    """The number of recent incidents of the same kind, with this one. 0 if nobody counted."""
+    """The number of recent incidents of the same kind, with this incident. 0 if they were not counted."""
 
     @property
     def lasted(self) -> timedelta:
+        """The time from the opening to the end, or to the latest failure."""
         return (self.closed_at or self.last_at) - self.opened_at
 
 
@@ -229,6 +237,7 @@ class EventSummary:
 
     @property
     def duration(self) -> timedelta | None:
+        """The duration of the task or of the run."""
         return self.task.duration if self.task else self.run.duration if self.run else None
 
 
@@ -242,6 +251,7 @@ class ImportTrouble:
 
     @property
     def name(self) -> str:
+        """The file's name without its folder."""
         return self.filename.rpartition("/")[2]
 
 
@@ -263,7 +273,7 @@ class WatchInfo:
 
 @dataclass(frozen=True)
 class MessageContext:
-    """Everything that a mail may tell. What is unknown, or is not of this kind of event, is empty."""
+    """The facts that a mail may report. A fact that is unknown, or not of this kind of event, is empty."""
 
     event_id: str
     event_type: str
@@ -305,10 +315,12 @@ class MessageContext:
 
     @property
     def failure_groups(self) -> tuple[FailureGroup, ...]:
+        """The failed tasks, grouped by their errors."""
         return group_failures(self.failed)
 
     @property
     def dag_id(self) -> str | None:
+        """The DAG of the run, or None."""
         return self.run.dag_id if self.run else None
 
 
@@ -329,33 +341,39 @@ class RunBar:
 
     @property
     def sign(self) -> str:
+        """The sign of the bar: good or bad."""
         return GOOD if self.run.is_good else BAD
 
 
 @dataclass(frozen=True)
 class RunChart:
-    """A chart of runs as bars, oldest first. It is empty if there is too little to compare."""
+    """A chart of runs as bars, oldest first. It is empty if the runs are too few to compare."""
 
     bars: tuple[RunBar, ...] = ()
 
     @property
     def good(self) -> int:
+        """The number of successful runs."""
         return sum(bar.run.is_good for bar in self.bars)
 
     @property
     def bad(self) -> int:
+        """The number of failed runs."""
         return len(self.bars) - self.good
 
     @property
     def longest(self) -> timedelta | None:
+        """The longest duration, or None."""
         return _longest([bar.run for bar in self.bars])
 
     @property
     def steps(self) -> str:
+        """The bars as one text."""
         return "".join(bar.step for bar in self.bars)
 
     @property
     def signs(self) -> str:
+        """The signs as one text."""
         return "".join(bar.sign for bar in self.bars)
 
     @property
@@ -365,6 +383,7 @@ class RunChart:
 
 
 def chart_of(history: Sequence[PastRun]) -> RunChart:
+    """Return the chart of past runs."""
     if len(history) < 2:
         return RunChart()
     longest = _longest(history)

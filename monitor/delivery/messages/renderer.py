@@ -75,10 +75,9 @@ _WATCHES = (
 
 
 def choose(rule: Rule, kind: str, event_type: str) -> str:
-    """The template's name: the rule's own for this kind, else the usual one.
+    """Return the template's name: the rule's own for this kind, else the usual one.
 
-    `kind`: a NotificationKind, or its name.
-    """
+    `kind` is a NotificationKind, or its name."""
     templates: Mapping[str, str] = rule.template
     return templates.get(kind) or templates.get("default") or usual(kind, event_type)
 
@@ -110,6 +109,7 @@ LENGTH = 1_000  # characters of a line: the facts are bounded, and this holds wh
 
 
 def plainly(message_context: MessageContext, zone: tzinfo, url: str, problem: str) -> MessageText:
+    """Return the plain message that is sent if the template failed."""
     facts = [summary_of(message_context, zone), ""]
     facts += [shorten(fact, LENGTH) for fact in _facts(message_context, zone)]
     facts += ["", url, "", line(f"This mail is plain because its template failed: {problem}")]
@@ -142,13 +142,13 @@ def _facts(message_context: MessageContext, zone: tzinfo) -> Iterator[str]:
         yield f"{summary.mark} {when(summary.at, zone)} {summary.subject}: {summary.what}"
 
 
-MAX_HTML = 100_000  # bytes; Gmail clips a mail behind about 102 kB
+MAX_HTML = 100_000  # bytes. Gmail clips a mail behind about 102 kB
 STEPS = ((20, 5, 60, 300), (10, 3, 40, 200), (5, 2, 20, 120), (2, 1, 8, 60))
 """Lines of an error, tasks whose error is shown, happenings, characters of a line: each time fewer."""
 
 
 def tighter(message_context: MessageContext) -> Iterator[MessageContext]:
-    """The story itself, and then with less and less of what is long."""
+    """Yield the context, and then contexts with less and less of what is long."""
     yield message_context
     for lines, tasks, events, length in STEPS:
         left_out = max(0, len(message_context.events) - events)
@@ -186,7 +186,7 @@ def _error(error: Error, lines: int, length: int) -> Error:
 MARKS = "✗✓· "  # with which the subject of a user's template may begin
 SUBJECT_LENGTH = 120  # characters: inboxes show 60 to 100, and the rest is in the mail
 ANYTHING = "notice"
-"""The template that can tell any story."""
+"""The template that suits every kind of notification."""
 USERS = "your template"
 
 logger = logging.getLogger(__name__)
@@ -194,6 +194,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RenderedMessage:
+    """A message, rendered for every channel."""
+
     message: EmailMessage
     subject: str
     """Stable in a conversation, without the state."""
@@ -207,6 +209,8 @@ class RenderedMessage:
 
 @dataclass(frozen=True)
 class TemplateInfo:
+    """A template in the list of templates."""
+
     name: str
     overridden: bool
     """True if the user's folder has a file of it."""
@@ -239,7 +243,7 @@ class Renderer:
         self._overrides = Overrides(overrides, built_in)
 
     def render(self, template: str, message_context: MessageContext, envelope: Envelope) -> RenderedMessage:
-        """Write the mail that tells this story. Raises ValueError only for an address that is none."""
+        """Write the mail of this context. Raises ValueError only for an address that is none."""
         text, problem = self._render_with_fallback(
             template, clean_record(message_context), replace(envelope, rule=line(envelope.rule))
         )
@@ -251,11 +255,11 @@ class Renderer:
         return RenderedMessage(message, subject, title, text.text, text.html, problem)
 
     def is_overridden(self, template: str, message_context: MessageContext) -> bool:
-        """Return True if the user's folder has a say in the mail that tells this story."""
+        """Return True if the user's folder takes part in the mail of this context."""
         return any(whose == USERS for _, _, whose in self._candidates(template, message_context))
 
     def preview(self, template: str, hostile: bool = False) -> RenderedMessage:
-        """The template with a sample story, or with one whose every name is meant to do harm."""
+        """Render the template with sample data, or with data whose every name is meant to do harm."""
         message_context, envelope = sample(template, hostile)
         return self.render(template, message_context, envelope)
 

@@ -87,7 +87,7 @@ def _version(row: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """The runs up to the one that is told of."""
+    """The runs up to the one that is reported."""
 
     this: RunDetails | None
     before: tuple[RunDetails, ...]
@@ -95,7 +95,8 @@ class RunHistory:
 
     @classmethod
     def build(cls, runs: Sequence[RunDetails], this: RunInfo | None, until: datetime) -> "RunHistory":
-        """`this`: the run as its event tells it, which may be more than the lists know by now."""
+        """Return the history up to `until`.
+        `this` is the run as its event reports it, which may be newer than the lists."""
         own_details = next((details for details in runs if this and details.run.run_id == this.run_id), None)
         earlier = {
             details.run.run_id: details
@@ -114,6 +115,7 @@ class RunHistory:
 
     @property
     def last_good(self) -> RunDetails | None:
+        """The last successful run before this one, or None."""
         return next((details for details in reversed(self.before) if details.run.state == "success"), None)
 
     def chart(self, this: RunInfo | None) -> tuple[PastRun, ...]:
@@ -132,15 +134,15 @@ def _past(run: RunInfo, is_this: bool) -> PastRun:
 MAX_CHANGES = 12
 KEY_LENGTH = 60
 VALUE_LENGTH = 80
-SHA_LENGTH = 12  # digits of a bundle's version that tell it from another
-DEPTH = 3  # of objects in conf whose keys are told apart
+SHA_LENGTH = 12  # digits of a bundle's version, enough to distinguish versions
+DEPTH = 3  # of objects in conf whose keys are compared
 MUCH = 1.15  # times as long: less is no difference
 
 Pair = tuple[Any, Any]
 
 
 def changes_of(this: RunDetails, good: RunDetails) -> tuple[tuple[RunDifference, ...], int]:
-    """The changes, and how many more there are."""
+    """Return the changes, and the number of further ones."""
     found = [*_duration(this, good), *_plain(this, good), *_conf(this, good)]
     return tuple(found[:MAX_CHANGES]), max(0, len(found) - MAX_CHANGES)
 
@@ -152,7 +154,7 @@ def _duration(this: RunDetails, good: RunDetails) -> Iterator[RunDifference]:
 
 
 def factor(now: timedelta, before: timedelta) -> str:
-    """Return the ratio as ×1.9, if it is worth a word."""
+    """Return the ratio as ×1.9, if it is worth mentioning."""
     if before <= timedelta(0) or now <= timedelta(0):
         return ""
     times = now / before
@@ -191,7 +193,7 @@ def _conf(this: RunDetails, good: RunDetails) -> Iterator[RunDifference]:
 def _leaves(conf: Mapping[str, Any], path: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
     for key, value in conf.items():
         name = f"{path}{key}"
-        # What stands below a key that looks secret is as secret.
+        # Values below a key that looks secret are as secret.
         if isinstance(value, Mapping) and value and depth < DEPTH and not looks_secret(str(key)):
             yield from _leaves(value, f"{name}.", depth + 1)
         else:

@@ -320,7 +320,7 @@ _STORIES = {
 
 
 def inject_harm(value: T, harm: Sequence[str], name: str = "") -> T:
-    """The same record with harm in every text that users can name."""
+    """Return the same record with harm in every text that users can name."""
     if isinstance(value, str) and name not in _OURS:
         return cast(T, harm[len(value) % len(harm)])
     if isinstance(value, tuple):

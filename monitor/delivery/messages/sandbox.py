@@ -27,15 +27,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from markupsafe import Markup
 
-MAX_STEPS = 300_000  # about 0.15 s of CPU; the built-in templates take about half for the longest story
-MAX_NODES = 6_000  # of one file's syntax tree: 0.2 s to compile; the longest built-in one has a third
+MAX_STEPS = 300_000  # about 0.15 s of CPU. The built-in templates take about half for the longest mail
+MAX_NODES = 6_000  # of one file's syntax tree: 0.2 s to compile. The longest built-in file has a third
 MAX_BODIES = 500  # blocks, macros, loops, conditions of one file: Jinja writes a function's worth for each
 CHARACTERS = 100  # of a text that are one step when it is put out, joined or compared
-CALLED = 4  # of a text that are one step of a method, or of a filter in PLAIN; other filters go sign by sign
-MAX_BITS = 4096  # of a number: nothing that a mail tells is as long
-CALL = 3  # steps of one, of a filter or a test too, beside those for what it is given
+CALLED = 4  # of a text that count as one step of a method or of a filter in PLAIN. Others go sign by sign
+MAX_BITS = 4096  # of a number. No value in a mail is as long
+CALL = 3  # steps of one call, of a filter or a test too, beside the steps for its arguments
 INCLUDE = 30  # steps of one, for it looks at its file
-MAX_WIDTH = 1000  # columns that a format may ask for; a mail has 78
+MAX_WIDTH = 1000  # columns that a format may ask for. A mail has 78
 BY_NUMBERS = frozenset(
     ("batch", "center", "expandtabs", "indent", "ljust", "rjust", "slice", "tojson", "zfill")
 )
@@ -120,9 +120,11 @@ class Meter:
 
     @property
     def spent(self) -> int:
+        """The steps that were taken."""
         return MAX_STEPS - self.left
 
     def spend(self, steps: int = 1) -> None:
+        """Spend steps. Raises TooMuchWork beyond MAX_STEPS."""
         self.left -= steps
         if self.left < 0:
             raise TooMuchWork(f"it takes more than {MAX_STEPS:,} steps; have it do less")
@@ -162,6 +164,7 @@ _meter: ContextVar[Meter] = ContextVar("the steps of the writing that is going o
 
 @contextmanager
 def metered() -> Iterator[Meter]:
+    """Count the steps of the block."""
     meter = Meter()
     token = _meter.set(meter)
     try:
@@ -182,12 +185,13 @@ def _held(value: object) -> Iterable[object]:
 
 
 def _is_many(value: object) -> TypeGuard[Collection[object]]:
-    """An undefined name looks like a collection, and is an error to whoever looks into it."""
+    """Return True for a collection. An undefined name looks like one, but raises when it is looked into."""
     return isinstance(value, Collection) and not isinstance(value, Undefined)
 
 
 class _MeteredCode(CodeGenerator):
-    """Has each body spend its steps before it is run, and weighs what Jinja computes itself."""
+    """The code generator that counts.
+    It has each body spend its steps before it runs, and weighs what Jinja computes itself."""
 
     _weighed: frozenset[int] = frozenset()
 
@@ -239,6 +243,8 @@ def _to_weigh(tree: nodes.Template) -> Iterator[nodes.Node]:
 
 
 class MeteredEnvironment(ImmutableSandboxedEnvironment):
+    """The sandbox of users' templates, which counts their work."""
+
     code_generator_class = _MeteredCode
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
 
@@ -252,25 +258,29 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
 
     def spend(self, steps: int) -> None:
+        """Spend steps of the present rendering."""
         _meter.get().spend(steps)
 
     def weighed(self, value: Any) -> Any:
+        """Count the size of a value and return it."""
         _meter.get().weigh(value)
         return value
 
     def concat(self, parts: Iterable[str]) -> str:
+        """Join the parts, counting their number and length."""
         texts = list(parts)
         self.spend(len(texts) + sum(map(len, texts)) // CHARACTERS)
         return "".join(texts)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Say no to methods that are not in METHODS, and to all that types have."""
+        """Return False for a method that is not in METHODS, and for every attribute of a type."""
         if isinstance(obj, type) or not super().is_safe_attribute(obj, attr, value):
             return False
         allowed = next((names for kind, names in METHODS.items() if isinstance(obj, kind)), None)
         return allowed is None or attr in allowed or not callable(value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Return `str.format` with its work counted."""
         wrapped = super().wrap_str_format(value)
         if wrapped is None:
             return None
@@ -288,6 +298,7 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return formatted
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Compute an operator, with a bound on the result."""
         meter = _meter.get()
         meter.weigh((left, right))
         if operator == "*":
@@ -302,6 +313,7 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return self.weighed(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        """Call a function of the template, with its work counted."""
         is_own = getattr(__obj, "__func__", None) is MeteredEnvironment.spend
         if is_own or isinstance(__obj, Macro | BlockReference | LoopContext):
             return super().call(__context, __obj, *args, **kwargs)  # their bodies count for themselves
@@ -313,10 +325,12 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return _made(name, super().call(__context, __obj, *args, **kwargs))
 
     def get_template(self, *args: Any, **kwargs: Any) -> Any:
+        """Load a template, counting an include."""
         self.spend(INCLUDE)
         return super().get_template(*args, **kwargs)
 
     def select_template(self, names: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        """Load the first template that exists, counting an include for each name."""
         candidates = list(names)
         self.spend(INCLUDE * len(candidates))
         return super().select_template(candidates, *args, **kwargs)
@@ -336,14 +350,15 @@ def _put_out(_context: Context, value: Any) -> Any:
 
 
 def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter or test with its work counted. What is made one by one is made at once, within the steps."""
+    """Return the filter or test with its work counted.
+    What is made one by one is made at once, within the steps."""
 
     characters = CALLED if name in PLAIN else 1
 
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
         args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
-        # What Jinja gives some of them first is nothing that they go over.
+        # The argument that Jinja passes first to some of them is not iterated.
         is_given = isinstance(args[0], Context | EvalContext | Environment)
         _count(name, args[1:] if is_given else args, kwargs, characters)
         return _made(name, function(*args, **kwargs))
@@ -408,7 +423,7 @@ def _check_percent(text: str | bytes, values: object) -> None:
 
 
 def _check_format(widths: Iterable[str], places: int, values: object) -> None:
-    """Raises TooMuchWork for what a format would make. `places`: how many values it puts in."""
+    """Raise TooMuchWork for what a format would make. `places` is the number of values that it puts in."""
     meter = _meter.get()
     for width in widths:
         if not width.isdecimal() or len(width) > len(str(MAX_WIDTH)) or int(width) > MAX_WIDTH:

@@ -4,12 +4,11 @@
 text file has a block `subject`.
 
 `Overrides` is a user's folder that goes before the built-in templates. A file in it replaces the built-in
-file of the same name, or extends it: `{% extends "built-in/run_failed.html.j2" %}`. A user's templates run in
-a sandbox with a bound (monitor/delivery/messages/sandbox.py), because they are data that somebody put into a
-folder.
+file of the same name, or extends it: `{% extends "built-in/run_failed.html.j2" %}`. A user's templates run
+in a sandbox with a bound (monitor/delivery/messages/sandbox.py), because they are data that a user put into
+a folder.
 
-`FailedTemplates` remembers the templates whose latest notification fell back to a built-in template.
-"""
+`FailedTemplates` remembers the templates whose latest notification fell back to a built-in template."""
 
 import errno
 import os
@@ -46,8 +45,8 @@ from monitor.observability.metrics import Metrics
 
 BUILT_IN = "built-in"
 ENDS = (".txt.j2", ".html.j2")
-MAX_FILE = 256 * 1024  # bytes of a template of the user's; the longest built-in one has 10 KiB
-MAX_TEXT = 2 * 1024 * 1024  # characters that one of them writes; Gmail shows 102 kB of a mail
+MAX_FILE = 256 * 1024  # bytes of a user's template. The longest built-in template has 10 KiB
+MAX_TEXT = 2 * 1024 * 1024  # characters that one template writes. Gmail shows 102 kB of a mail
 MAX_PLAIN = 120_000  # characters of the subject, and of the text, which is folded sign by sign
 FOLDERS = 4  # a process has one, and tests a few
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -73,16 +72,19 @@ class Templates:
 
     @classmethod
     def built_in(cls, folder: Path) -> "Templates":
+        """Return the built-in templates."""
         return cls(_built_in(folder))
 
     @classmethod
     def from_overrides(cls, overrides: Path, folder: Path) -> "Templates":
+        """Return the templates of a user's folder, with the built-in ones behind them."""
         loader = ChoiceLoader([_BoundedLoader(overrides), FileSystemLoader(folder)])
         prefixed = _add_prefix_loader(loader, FileSystemLoader(folder))
         return cls(MeteredEnvironment(FILTERS, **_options(prefixed)))
 
     def write(self, name: str, values: Mapping[str, Any]) -> MessageText:
-        """The three texts. In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
+        """Return the three texts.
+        In HTML alone a number stays with its unit: `2 min 5 s` is not torn apart."""
         with metered() as meter:
             try:
                 return self._write(name, values)
@@ -107,11 +109,12 @@ class Templates:
 
 
 class _BoundedLoader(BaseLoader):
-    """The user's folder. Who writes there reads no other file of the monitor's user: neither by a symbolic
-    link that leads out of the folder, nor by the name of a file that is no template.
+    """The loader of the user's folder, bounded to it.
 
-    Links inside the folder work: Kubernetes mounts a ConfigMap as links to `..data`.
-    """
+    Who writes in the folder reads no other file of the monitor's user: neither by a symbolic link that leads
+    out of the folder, nor by the name of a file that is no template.
+
+    Links inside the folder work: Kubernetes mounts a ConfigMap as links to `..data`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -229,7 +232,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 class Overrides:
-    """Looks into the folder at each use: files may come, change and go while the monitor runs."""
+    """The user's templates.
+    The folder is read at each use, because files come, change and go while the monitor runs."""
 
     def __init__(self, folder: Path | None, built_in: Path) -> None:
         self._folder = folder
@@ -282,6 +286,8 @@ MOST = 100  # names that are kept: rules name few, and a renamed template is nev
 
 @dataclass(frozen=True)
 class FailedTemplate:
+    """The last failure of a template."""
+
     at: datetime
     problem: str
 
@@ -305,4 +311,5 @@ class FailedTemplates:
             del self._failed[next(iter(self._failed))]
 
     def current(self) -> Mapping[str, FailedTemplate]:
+        """Return the templates that failed last, by name."""
         return dict(self._failed)

@@ -173,7 +173,7 @@ def places_of(connection: Connection, deployment: str, filename: str) -> set[Bun
 
 
 def find_whole_paths(connection: Connection, deployment: str, path: str) -> set[str]:
-    """Return the whole paths of open errors that end with a path within a bundle, and that only hooks named.
+    """Return the whole paths of open errors that end with this path and that only hooks named.
     If they are too many to tell which it is, return none."""
     first, behind = _ends_below(path)
     rows = _OPEN_BELOW.rows(connection, deployment=deployment, first=first, behind=behind)
