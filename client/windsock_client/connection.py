@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,15 +70,22 @@ class Connection:
             raise _away(error) from error
         self._socket: socket.socket = self._http.sock  # http.client lets go of it once the answer has begun
         self._socket.settimeout(silence)
+        self._silence = silence
 
     def ask(self, query: str, headers: Mapping[str, str]) -> str:
         """Ask for the feed and return the format of the answer. Raises Away and FeedRefused."""
+        # The socket's timeout is for each read: a server that says `100 Continue` for ever keeps within it.
+        deadline = threading.Timer(self._silence, self.shut)
+        deadline.daemon = True
+        deadline.start()
         try:
             self._http.request("GET", f"{self._address.path}/events{query}", headers=dict(headers))
             self._answer = self._http.getresponse()
             return self._check_answer(self._answer)
         except (OSError, http.client.HTTPException) as error:
             raise _away(error) from error
+        finally:
+            deadline.cancel()
 
     def _check_answer(self, answer: http.client.HTTPResponse) -> str:
         if answer.status >= 500 or answer.status in LATER:

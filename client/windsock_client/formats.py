@@ -16,6 +16,7 @@ from windsock_client.records import Item, checked_cursor, event, reset, unreadab
 SERVER_SENT_EVENTS = "text/event-stream"
 NDJSON = "application/x-ndjson"
 MAX_LINE = 16 * 1024 * 1024  # bytes: four times the largest request that the monitor takes events by
+LINE_BYTES = 48  # bytes of memory that a line of a message takes beside its text
 
 ItemStream = Iterator[tuple[str, Item | None]]
 
@@ -50,7 +51,7 @@ def server_sent_events(stream: Iterable[bytes], cursor: str, on_retry: Callable[
             kind, data, size = "", [], 0
         elif name == b"data":
             data.append(value)
-            size += len(value) + 1
+            size += len(value) + LINE_BYTES
             if size > MAX_LINE:
                 raise FeedError(f"a message is longer than {MAX_LINE} bytes: this is no Windsock monitor")
         elif name == b"event":

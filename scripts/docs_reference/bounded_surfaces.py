@@ -621,5 +621,11 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
             "an error that says so",
             "feed/test_client.py::test_a_line_without_an_end_is_an_error",
         ),
+        Surface(
+            "the time from its request to the status of the feed's answer",
+            "the reader's `silence`",
+            "the connection ends, and it asks again",
+            "feed/test_client.py::test_a_server_that_never_comes_to_its_status_is_left",
+        ),
     ),
 }

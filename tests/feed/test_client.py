@@ -1,9 +1,11 @@
 """`windsock_client`: resuming, refusals, silence, closing. Across cuts and restarts: test_conformance.py."""
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
@@ -21,7 +23,7 @@ from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import settings
 from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
 from windsock_client import Event, Feed, FeedError, FeedRefused, Reset
-from windsock_client.formats import MAX_LINE, lines, ndjson, server_sent_events
+from windsock_client.formats import LINE_BYTES, MAX_LINE, lines, ndjson, server_sent_events
 from windsock_client.pace import LONGEST_ASKED, LONGEST_WAIT, Pace, retry_after
 from windsock_client.records import Item
 
@@ -282,6 +284,42 @@ def test_a_message_without_an_end_is_an_error() -> None:
     told = [b"data: " + b"x" * 2**20] * (MAX_LINE // 2**20 + 1)
     with pytest.raises(FeedError, match="a message is longer than"):
         list(server_sent_events(told, "", lambda _: None))
+
+
+def test_a_message_of_short_lines_without_an_end_is_an_error() -> None:
+    with pytest.raises(FeedError, match="a message is longer than"):
+        list(server_sent_events(iter([b"data: x"] * (MAX_LINE // LINE_BYTES)), "", lambda _: None))
+
+
+def test_a_server_that_never_comes_to_its_status_is_left() -> None:
+    """Each `100 Continue` is read in time, so only a deadline for all of them ends it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    came = threading.Semaphore(0)
+
+    def serve() -> None:
+        while True:
+            try:
+                connected, _ = listening.accept()
+            except OSError:
+                return
+            came.release()
+            with connected, suppress(OSError):
+                while True:
+                    connected.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+    feed = Feed(f"http://127.0.0.1:{listening.getsockname()[1]}", silence=0.5)
+    reader = threading.Thread(target=lambda: list(feed), daemon=True)
+    reader.start()
+    try:
+        for _ in range(2):  # it asks again: the first answer was given up
+            assert came.acquire(timeout=SOON)
+    finally:
+        feed.close()
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+    reader.join(SOON)
+    assert not reader.is_alive()
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1), st.data())
