@@ -14,6 +14,7 @@ from monitor.event_log.filters import AllowedDags
 from monitor.web import rule_descriptions
 from monitor.web.auth.authenticator import NotSignedIn, Principal, ScopeLacking, TooManyFailures
 from monitor.web.auth.tokens import PREFIX, Scope
+from monitor.web.compression import unmask
 from monitor.web.security import SAFE_METHODS
 from monitor.web.services import Services, ServicesDep, get_services
 
@@ -136,7 +137,7 @@ async def require_csrf(request: Request, principal: Principal) -> None:
     if principal.csrf is None:
         return
     token = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
-    if not hmac.compare_digest(token.encode(), principal.csrf.encode()):
+    if not hmac.compare_digest(unmask(token).encode(), principal.csrf.encode()):
         raise HTTPException(403, f"the {CSRF_HEADER} header or the {CSRF_FIELD} field is missing or wrong")
 
 

@@ -22,6 +22,7 @@ from monitor.web.api import (
     silences,
     tokens,
 )
+from monitor.web.compression import CompressionMiddleware
 from monitor.web.dependencies import SignInNeeded, find_principal
 from monitor.web.http_protocol import BodyLimitMiddleware
 from monitor.web.middleware import (
@@ -98,6 +99,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
     # The last is the outermost.
     app.add_middleware(BodyLimitMiddleware, metrics=app.state.services.metrics)
     app.add_middleware(UnexpectedErrorMiddleware)
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(SecurityMiddleware, settings=settings)
     app.add_middleware(AccessLogMiddleware, metrics=app.state.services.metrics)

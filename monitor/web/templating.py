@@ -28,6 +28,7 @@ from monitor.plain_text import cut, line
 from monitor.plain_text import lines as plain_lines
 from monitor.web import rule_descriptions
 from monitor.web.auth.authenticator import Principal
+from monitor.web.compression import mask
 from monitor.web.paths import path_of, path_prefix, version_of
 
 WORDS = {"import_error_mended": "mended"}  # where a type's last part is too long for a word
@@ -197,10 +198,13 @@ def render(
     }
     text = environment.get_template(template).render(context)
     # A page that keeps itself up to date asks for itself again and again: what it has is not sent twice.
-    tag = f'"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
+    # The tag is weak: the page is the same, however its token is masked and its bytes are compressed.
+    tag = f'W/"{hashlib.blake2b(text.encode(), digest_size=TAG_BYTES).hexdigest()}"'
     all_headers = {"Cache-Control": "no-store", "ETag": tag, **(headers or {})}
     if status == HTTPStatus.OK and request.headers.get("if-none-match") == tag:
         return HTMLResponse(None, HTTPStatus.NOT_MODIFIED, all_headers)
+    if principal is not None and principal.csrf:
+        text = text.replace(principal.csrf, mask(principal.csrf))
     return HTMLResponse(text, status, all_headers)
 
 

@@ -14,7 +14,7 @@ export function setTitle(fresh) {
 }
 
 export function countFailure() {
-  if (!isLookedAt()) live += 1;
+  if (!isLookedAt() && since === null) live += 1; // a hidden page asks for all of them
   show();
 }
 

@@ -4,6 +4,7 @@ import { countFailure, setTitle, startBadge } from "./badge.js";
 import { connect, takes } from "./connection.js";
 import { grow } from "./gantt.js";
 import { AFTER_A_GAP, growList, touch } from "./lists.js";
+import { isNotifying, noticeEvent } from "./notify.js";
 import { exchange, remember } from "./rows.js";
 import { sayFailed } from "./said.js";
 import { tick, timeOf } from "./times.js";
@@ -36,8 +37,7 @@ export function follow(pageBody) {
   startBadge(body);
   open();
   poll();
-  // A page that nobody looks at needs no news.
-  document.addEventListener("visibilitychange", () => (document.hidden ? close() : wakeUp()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wakeUp()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => event.persisted && wakeUp());
   addEventListener("online", wakeUp);
@@ -66,8 +66,14 @@ function close() {
   disconnect = null;
 }
 
+// A page that nobody looks at needs no news, but for a reader who wants to be notified.
+function rest() {
+  if (!isNotifying()) close();
+}
+
 function wakeUp() {
-  if (disconnect || over) return;
+  if (over) return;
+  if (disconnect) return schedule(); // it has listened, and has not looked
   if (!lostAt) tell("waiting", "Connecting");
   open();
 }
@@ -83,7 +89,10 @@ function hear({ state, status, event, reset }) {
   if (state === "live") live();
   else if (state === "lost") lost(status);
   else if (reset) schedule();
-  else if (event && takes(feed, event)) happened(event);
+  else if (event) {
+    noticeEvent(event);
+    if (takes(feed, event)) happened(event);
+  }
 }
 
 function live() {
@@ -122,6 +131,7 @@ function tell(state, words) {
 }
 
 function schedule() {
+  if (document.hidden) return;
   const wait = Math.min(Math.max(QUIET_MS, SHARE * took), SLOWEST_MS);
   if (!waiting) waiting = setTimeout(() => { waiting = 0; refresh(); }, wait);
 }

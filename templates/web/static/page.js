@@ -4,10 +4,14 @@ import { startKeys } from "./keys.js";
 import { follow } from "./live.js";
 import { startLoading } from "./load.js";
 import { startLists } from "./lists.js";
+import { startNotifying } from "./notify.js";
 import { startTimes, tick } from "./times.js";
 
 startLists();
-if (document.body.dataset.feed) follow(document.body); // it keeps the rows as they were served: before all else
+if (document.body.dataset.feed) {
+  follow(document.body); // it keeps the rows as they were served: before all else
+  startNotifying();
+}
 startTimes();
 startLoading();
 startKeys();
