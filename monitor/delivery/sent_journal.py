@@ -9,13 +9,13 @@ restored, the journal still knows the messages that were sent since
 (monitor/notifications/outbox/already_sent.py)."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,7 +39,6 @@ SENT: What = "sent"
 NOT_TAKEN: What = "not taken"
 SUFFIX = ".jsonl"
 OWNERS_ALONE = 0o600
-JOT_SECONDS = 0.05  # the next mail is noted sooner, where there are many
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +70,9 @@ class JournalEntry:
 
 
 class SentJournal:
-    """The journal of one process, a file a day. Files older than `kept` are deleted.
+    """The journal of one process, a file a day. Files older than `keep_for` are deleted.
 
-    Lines that are written at the same time share an fsync.
+    A thread of its own writes the lines, in the order in which they were appended.
     """
 
     def __init__(self, folder: Path, clock: Clock, keep_for: timedelta) -> None:
@@ -81,77 +80,33 @@ class SentJournal:
         self._clock = clock
         self._keep_for = keep_for
         self._process = secrets.token_hex(4)  # two monitors in one home write two files
-        self._waiting: list[tuple[JournalEntry, asyncio.Future[None] | None]] = []
-        self._writing: asyncio.Task[None] | None = None
-        self._is_waited_for = asyncio.Event()
-        self._is_flushed = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sent-journal")
         self._day = ""
 
-    async def append(self, line: JournalEntry) -> None:
-        """Append an entry and return once it is on the disk. Raises OSError."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._add(line, done)
-        await done
+    async def append(self, entry: JournalEntry) -> None:
+        """Write an entry, and return once it is on the disk. Raise OSError."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, entry, True)
 
-    def append_nowait(self, line: JournalEntry) -> None:
-        """Write it with the next one that is noted, or soon."""
-        self._add(line, None)
+    def append_nowait(self, entry: JournalEntry) -> None:
+        """Write an entry soon. Nobody waits until it is on the disk."""
+        self._thread.submit(self._write, entry, False)
 
     async def flush(self) -> None:
-        """Wait until everything that was appended by now is written.
+        """Return when the entries that were appended by now are written."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, int)
 
-        What still waits for a thread when the loop ends is lost."""
-        if self._writing is not None and not self._writing.done():
-            self._is_flushed = True
-            self._is_waited_for.set()
-            await asyncio.wait({self._writing})
-
-    def _add(self, line: JournalEntry, done: "asyncio.Future[None] | None") -> None:
-        self._waiting.append((line, done))
-        if done is not None:
-            self._is_waited_for.set()
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._work(), name="the journal's writer")
-
-    async def _work(self) -> None:
+    def _write(self, entry: JournalEntry, is_durable: bool) -> None:
         try:
-            while self._waiting:
-                await self._company()
-                await self._write()
-        except asyncio.CancelledError:  # the monitor ends
-            if self._waiting:
-                self._append([line for line, _ in self._waiting], is_durable=False)
-            raise
-
-    async def _company(self) -> None:
-        """Wait a moment, so that others join. Lines without a waiting caller go with the next."""
-        self._is_waited_for = asyncio.Event()
-        if not self._is_flushed and not any(done for _, done in self._waiting):
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._is_waited_for.wait(), JOT_SECONDS)
-        await asyncio.sleep(0)
-        self._is_flushed = False
-
-    async def _write(self) -> None:
-        together, self._waiting = self._waiting, []
-        is_waited_for = any(done for _, done in together)
-        try:
-            await asyncio.to_thread(self._append, [line for line, _ in together], is_waited_for)
+            descriptor = os.open(self._file(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNERS_ALONE)
+            try:
+                os.write(descriptor, entry.to_json_line())
+                if is_durable:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             logger.error("%s cannot be written: %s", self._folder, error)  # noqa: TRY400 (each mail says it)
-            _end(together, error)
-        else:
-            _end(together, None)
-
-    def _append(self, lines: Sequence[JournalEntry], is_durable: bool) -> None:
-        file = self._file()
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, OWNERS_ALONE)
-        try:
-            os.write(descriptor, b"".join(line.to_json_line() for line in lines))
-            if is_durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            raise
 
     def _file(self) -> Path:
         day = f"{self._clock():%Y-%m-%d}"
@@ -169,18 +124,6 @@ class SentJournal:
         for file in self._folder.glob(f"*{SUFFIX}"):
             if file.name < oldest:
                 file.unlink(missing_ok=True)
-
-
-def _end(
-    together: Sequence[tuple[JournalEntry, "asyncio.Future[None] | None"]], error: OSError | None
-) -> None:
-    for _, done in together:
-        if done is None or done.done():
-            continue
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,8 @@ again, however events are grouped this time."""
 import asyncio
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from threading import Event as Flag
-from threading import Timer
 
 import pytest
 from sqlalchemy import update
@@ -22,7 +19,6 @@ from monitor.delivery import sent_journal
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.sent_journal import (
     HANDED,
-    JOT_SECONDS,
     NOT_TAKEN,
     SENT,
     JournalEntry,
@@ -242,24 +238,6 @@ def test_nothing_is_sent_that_the_journal_cannot_hold(
     assert "the journal cannot be written" in office.only().reason
 
 
-def test_what_was_jotted_last_is_written_though_the_loop_ends(folder: Path, clock: FakeClock) -> None:
-    written = SentJournal(folder, clock, KEPT)
-    asyncio.run(written.append(JournalEntry(clock(), HANDED, "<1@x>", ("a key",), "s")))
-
-    async def end() -> None:
-        loop, free = asyncio.get_running_loop(), Flag()
-        loop.set_default_executor(ThreadPoolExecutor(1))
-        loop.run_in_executor(None, free.wait)
-        Timer(4 * JOT_SECONDS, free.set).start()
-        written.append_nowait(JournalEntry(clock(), SENT, "<1@x>"))
-        await asyncio.sleep(2 * JOT_SECONDS)  # until the writer waits for a thread
-        await written.flush()
-
-    asyncio.run(end())
-    [told] = sent_journal.read([folder])
-    assert told.is_sent
-
-
 def test_a_journal_that_is_cut_off_is_read_as_far_as_it_goes(folder: Path, clock: FakeClock) -> None:
     written = SentJournal(folder, clock, KEPT)
 
@@ -326,6 +304,7 @@ def test_what_is_jotted_last_is_written_when_the_monitor_ends(folder: Path, cloc
     async def sent() -> None:
         await written.append(JournalEntry(clock(), HANDED, "<1@example.com>", ("key",), "s"))
         written.append_nowait(JournalEntry(clock(), SENT, "<1@example.com>"))
+        await written.flush()
 
     asyncio.run(sent())
     assert [(told.handed.message_id, told.is_sent) for told in sent_journal.read([folder])] == [
