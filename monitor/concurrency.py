@@ -81,10 +81,10 @@ async def end(tasks: Iterable["asyncio.Task[Any]"], again: float = AGAIN_SECONDS
 
 async def first_of(*works: Awaitable[Any]) -> None:
     """Run the works in parallel until one ends, then end the others.
-    Raises that one's error.
+    Raises the error of the work that ended.
 
     This is not gather, because gather hands a cancellation on, and a work that is tidying up would be
-    cancelled once more."""
+    canceled once more."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -50,7 +50,7 @@ def plugin_env(
 
 
 def variables(settings: Settings, url: str | None = None) -> dict[str, str]:
-    """The plugin's settings that fit this monitor. Several secrets stay several."""
+    """Return the plugin's settings that fit this monitor. Several secrets stay several."""
     return {
         f"{PREFIX}MONITOR_URL": url or settings.url,
         f"{PREFIX}INGEST_SECRET": " ".join(secret.get_secret_value() for secret in settings.ingest_secret),
@@ -141,7 +141,7 @@ def create(
 
 @commands.command("list")
 def list_them() -> None:
-    """Every token, newest first."""
+    """List every token, newest first."""
     found, now = _run_in_database(lambda connection: tokens.page(connection, EVERYONE, SHOWN)), utc_now()
     table = Table("id", "secret", "name", "scopes", "by", "DAGs", "state", "until", "last used", box=None)
     for token in found:
@@ -165,8 +165,9 @@ def revoke(
         typer.Option(help="Of --user: the Airflow whose user it is. Required if several know the name."),
     ] = [],  # noqa: B006
 ) -> None:
-    """End a token now, or all that a user has; a running monitor knows of it within seconds, and ends the
-    feeds that are held open."""
+    """End a token now, or all tokens and sessions of a user.
+
+    A running monitor notices within seconds, and ends the feeds that are held open."""
     if (token is None) == (user is None):
         fail("give a token's number, or --user and a user's name")
     if user is not None:
@@ -197,8 +198,11 @@ def _revoke_all(user: str, deployments: list[str]) -> None:
 def _choose_owners(
     owners: Set[frozenset[str]], user: str, deployments: list[str]
 ) -> Collection[frozenset[str]]:
-    """Return the owners, each by the Airflows that accepted the name, whom one of these deployments knows.
-    Raise WindsockError if nobody says which of several Airflows is meant, or none of them knows the name."""
+    """Return the owners whom one of these deployments knows.
+    An owner is the set of the Airflows that accepted the name.
+
+    Raises WindsockError if several Airflows are possible and none is named, or if a named Airflow knows no
+    such user."""
     names = sorted(frozenset().union(*owners))
     for name in deployments:
         if name not in names:
@@ -224,7 +228,7 @@ def _chosen(connection: Connection, globs: list[str]) -> AllowedDags:
 
 
 def _plain(text: str) -> str:
-    """Without what rich and a terminal would act on."""
+    """Return the text without the signs on which rich and a terminal would act."""
     return escape(line(text))
 
 

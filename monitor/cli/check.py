@@ -1,11 +1,10 @@
 """The command `windsock check`, which proves each connection and reads the rules.
 
-`check` says what to mend, and neither sends nor changes anything. All mistakes are found in one round: a
-wrong setting hides no mistake of the rules, and a wrong rule hides no other rule. Rules that notify nobody
-are warnings, because they can be used.
+`check` names the remedy of each mistake, and neither sends nor changes anything. All mistakes are found in
+one round: a wrong setting hides no mistake of the rules, and a wrong rule hides no other rule. Rules without
+a recipient are warnings, because they can be used.
 
-What takes long to import is imported by the probe that needs it, so the command starts at once.
-"""
+Modules that take long to import are imported by the probe that needs them, so the command starts at once."""
 
 from __future__ import annotations
 
@@ -39,9 +38,9 @@ if TYPE_CHECKING:
     from monitor.delivery.channels.smtp import SmtpMailer
 
 REQUEST_SECONDS = (
-    5.0  # a monitor on its own machine answers in milliseconds; behind a proxy in a second or two
+    5.0  # a monitor on its own machine answers in milliseconds, and behind a proxy in a second or two
 )
-MAX_ANSWER = 1_000  # bytes; the monitor's own has 16
+MAX_ANSWER = 1_000  # bytes. The monitor's own answer has 16
 BATCH = "application/cloudevents-batch+json"
 
 logger = logging.getLogger(__name__)
@@ -74,7 +73,8 @@ async def results(
 
 
 def _probes(settings: Settings, mistakes: list[str]) -> list[Awaitable[list[CheckResult]]]:
-    """The probes of connections. Wrong settings would only send them to the wrong place."""
+    """Return the probes of connections.
+    With wrong settings there are none, because they would ask the wrong place."""
     if mistakes:
         return []
     is_running = asyncio.ensure_future(_is_running(settings))
@@ -91,7 +91,7 @@ async def _listed(probe: Awaitable[CheckResult]) -> list[CheckResult]:
 
 
 async def _run_probe(probe: Awaitable[list[CheckResult]]) -> list[CheckResult]:
-    """A setting that no probe foresaw is a finding too, and takes away none of the others."""
+    """Run a probe. An error that the probe did not foresee is a finding too, and hides no other finding."""
     try:
         return await probe
     except Exception as error:
@@ -169,7 +169,7 @@ async def _tokens(settings: Settings) -> CheckResult:
 
 
 def _look_at_tokens(settings: Settings) -> CheckResult:
-    """With one Airflow, the next start says of each token that it is that one's user's."""
+    """Check that no token is of an unknown Airflow's user. With one Airflow, the next start settles that."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from monitor.database.engine import Database
@@ -256,8 +256,10 @@ async def _mail(settings: Settings) -> CheckResult:
 
 
 async def _later(mailer: SmtpMailer, settings: Settings) -> str:
-    """Name the sender and the first recipient to the server, without a mail: many servers refuse a host or a
-    login only then. Return what it said if it asks to come back, as greylisting does. Raises SendError."""
+    """Name the sender and the first recipient to the server, without a mail.
+
+    Many servers refuse a host or a login only at that point. Return the server's words if it asks to come
+    back, as greylisting does. Raises SendError."""
     from monitor.delivery.channels.errors import Misconfigured, TryLater, Unavailable
 
     recipient = next(iter(settings.notification_email_to), settings.sender_address)
@@ -301,7 +303,7 @@ async def _port(settings: Settings, is_running: Awaitable[bool]) -> CheckResult:
 
 
 async def _ingest(settings: Settings, is_running: Awaitable[bool]) -> CheckResult:
-    """A signed batch of no events to the monitor itself, with the first secret, as a plugin signs."""
+    """Send a signed batch of no events to the monitor itself, with the first secret, as a plugin signs."""
     if not settings.ingest_secret:
         return CheckResult(
             "ingest",
@@ -349,7 +351,10 @@ async def _is_running(settings: Settings) -> bool:
 
 
 def _is_alive(url: str) -> bool:
-    """Asked with the standard library's client: importing httpx takes as long as all the rest of `check`."""
+    """Return True if a monitor answers at this URL.
+
+    The standard library's client asks, because the import of httpx takes as long as all the rest of `check`.
+    """
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     try:
@@ -379,11 +384,11 @@ def _apprise_mistake(url: str) -> str | None:
 
 @cli.command("check")
 def check_command() -> None:
-    """Check the settings, each connection, the rules and the templates. Say what to mend, all of it at once.
+    """Check the settings, each connection, the rules and the templates.
+    Name every mistake and its remedy at once.
 
-    Exit status: 0 if nothing is broken, warnings (a rule that notifies nobody) included; 1 if a connection,
-    the rules or a template is broken; 2 if a setting cannot be used.
-    """
+    Exit status: 0 if nothing is broken, even if there are warnings (a rule without a recipient). 1 if a
+    connection, the rules or a template is broken. 2 if a setting cannot be used."""
     logging.getLogger("monitor").addHandler(logging.NullHandler())  # the results say it all
     try:
         settings, file, mistakes = find_mistakes()

@@ -16,14 +16,14 @@ from monitor.settings_loading import unknown_variables
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was proved, or why not. `remedy` is empty if all is well."""
+    """The result of one check. `remedy` is empty if all is well."""
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
     is_warning: bool = False
-    """It works (`ok`), and is hardly what was meant."""
+    """True if the part works (`ok`), but probably not as intended."""
 
     @property
     def sign(self) -> tuple[str, str]:
@@ -36,6 +36,7 @@ class CheckResult:
 def check_variables(
     settings: Settings, environment: Mapping[str, str], mistakes: list[str]
 ) -> list[CheckResult]:
+    """Return the results about the settings: their mistakes, and variables that are not read."""
     unknown = list(unknown_variables(environment, variables_asked_for(settings.rules_file)))
     found = []
     if mistakes:
@@ -50,6 +51,7 @@ def check_variables(
 def check_rules(
     settings: Settings, environment: Mapping[str, str], check_url: CheckUrl | None
 ) -> list[CheckResult]:
+    """Return the results about the rules file, or about the default rules if there is no file."""
     file = settings.rules_file
     defaults = default_config(settings.notification_email_to, settings.notify_success)
     if settings.config is None and not file.exists():
@@ -85,7 +87,7 @@ def _template_names(settings: Settings) -> set[str]:
 
 
 def check_templates(settings: Settings) -> list[CheckResult]:
-    """Every template that the user's folder has a say in, with made-up data."""
+    """Return the results about every template that the user's folder changes, with made-up data."""
     if settings.templates is None:
         return [CheckResult("templates", True, "no WINDSOCK_TEMPLATES is set: the built-in ones are used")]
     from monitor.delivery.messages.renderer import Renderer

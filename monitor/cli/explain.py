@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Preview:
-    """What was written of one template."""
+    """The preview of one template, with the files that were written."""
 
     name: str
     subject: str
@@ -48,10 +48,10 @@ class Preview:
 
 
 def show_previews(renderer: Renderer, template: str | None, out: Path | None, text: bool, say: Say) -> bool:
-    """Show one template, or all. `out`: the folder for their HTML and text; None, or `text`: say the text.
+    """Show one template, or all, and return True if each could be used as it is.
 
-    Answers whether every template could be used as it is. Raises SettingsError for a name that is none.
-    """
+    `out` is the folder for HTML and text. Without `out`, or with `text`, the text is said. Raises
+    SettingsError for an unknown name."""
     previews = list(_previews(renderer, template, out))
     for preview in previews:
         if text or out is None:
@@ -81,11 +81,11 @@ def _write(folder: Path, name: str, text: str, html: str) -> tuple[Path, ...]:
     return files
 
 
-SHOWN = 40  # messages that are listed one by one; the sums below them hold all
+SHOWN = 40  # messages that are listed one by one. The sums below them hold all
 
 
 def format_explanation(found: EventExplanation) -> Iterator[str]:
-    """What was decided about one event when it came; then, marked as such, what the rules say of it now."""
+    """Yield the decisions about one event when it came, and then the answer of the present rules."""
     yield from format_decided(found)
     yield "  as the rules are now, which says nothing of what was decided then:"
     now = [line for line in found.lines if line.rule not in (UNMATCHED, UNDECIDED)]
@@ -96,7 +96,7 @@ def format_explanation(found: EventExplanation) -> Iterator[str]:
 
 
 def format_decided(found: EventExplanation) -> Iterator[str]:
-    """What was decided about one event when it came."""
+    """Yield the decisions about one event when it came."""
     event = found.event
     yield f"{event.type}  {event.subject}  {format_time(event.time)}  ({event.deployment})"
     yield "  decided when it came:"
@@ -119,12 +119,12 @@ def _format_decisions(line: RuleExplanation) -> Iterator[str]:
 
 
 def _format_outcome(outcome: str, reason: str) -> str:
-    """The outcome's word once: most reasons begin with it, or say it in full."""
+    """Return the outcome and the reason, or the reason alone if it names the outcome."""
     return reason if reason.startswith((outcome, "nobody was notified")) else f"{outcome}: {reason}"
 
 
 def format_replay(found: Replay) -> Iterator[str]:
-    """What a rules file would have told."""
+    """Yield the messages that a rules file would have sent, and their sums."""
     for replayed in found.deliveries[:SHOWN]:
         yield _message(replayed)
     if len(found.deliveries) > SHOWN:
@@ -166,7 +166,7 @@ _WINDSOCK_PAGE = re.compile(r"/(?P<kind>incidents|deliveries)/(?P<number>[0-9]+)
 
 @dataclass(frozen=True)
 class Question:
-    """What somebody asks about: `kind` is event, run, incident or delivery."""
+    """A user's question: `kind` is event, run, incident or delivery."""
 
     kind: str
     name: str
@@ -180,7 +180,7 @@ class Question:
 
 
 def understand(words: Sequence[str]) -> list[Question]:
-    """Return what the words may mean, the likeliest first; nothing if they mean nothing."""
+    """Return the questions that the words may mean, the likeliest first. Empty if they mean nothing."""
     match words:
         case [("incident" | "delivery") as kind, number]:
             return [Question(kind, number)] if _is_number(number) else []
@@ -217,7 +217,7 @@ def _understand_url(url: str) -> list[Question]:
 
 
 def answer(connection: Connection, rules: Rules, question: Question) -> list[str]:
-    """Return the lines of the explanation; none if the log has no such thing."""
+    """Return the lines of the explanation. Empty if the log has no such thing."""
     match question.kind:
         case "incident":
             return _explain_incident(connection, rules, int(question.name))
@@ -262,7 +262,7 @@ def _explain_delivery(connection: Connection, rules: Rules, number: int) -> list
 
 
 def _explain_run(connection: Connection, rules: Rules, question: Question) -> list[str]:
-    """The events of the run about which something was decided, or else its last one with the reason."""
+    """Return the explanation of the run's events with decisions, or else of its last event."""
     event_filter = Filter.from_values(
         dag_id=[question.dag_id or ""],
         run_id=[question.name],
@@ -270,7 +270,7 @@ def _explain_run(connection: Connection, rules: Rules, question: Question) -> li
     )
     logged = read.read_before(connection, None, MAX_EVENTS, event_filter)
     events = [parse_event(json.loads(row.body)) for row in reversed(logged)]
-    # A filter reads * and ? in a name as globs; here they are letters.
+    # A filter reads * and ? in a name as globs. Here they are letters.
     events = [
         event
         for event in events
@@ -304,10 +304,11 @@ def explain(
         ),
     ],
 ) -> None:
-    """Say who was notified of an event, a run, an incident or a delivery, and why, or why nobody was.
+    """Say who was notified of an event, a run, an incident or a delivery, and why.
 
-    For a single event it also says what the rules, as they are now, make of it.
-    """
+    If there was no notification, the command gives the reason.
+
+    For a single event it also says what the rules, as they are now, make of it."""
     questions = understand(what)
     if not questions:
         fail(f"{' '.join(what)!r} is none of these.\n{ACCEPTED}")

@@ -7,10 +7,10 @@ import os
 
 from monitor.cli.typer_app import cli
 
-PRIVATE = 0o077  # the log, the mailbox and the secrets are nobody else's to read on this machine
+PRIVATE = 0o077  # no other user of this machine may read the log, the mailbox and the secrets
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line."""
     os.umask(PRIVATE)
     cli()

@@ -64,8 +64,9 @@ def serve() -> None:
         signal.signal(number, lambda *_: None)
     load_templates(prefix_of(settings.url))
     templates.prepare(app, prefix_of(settings.url))  # 0.3 s, once
-    # What is loaded now stays. Without this each full collection looks at all of it, 0.1 s in which nobody is
-    # answered, and an answer of Airflow with some ten thousand values is enough to call for one.
+    # The objects that are loaded now stay. Without this, each full collection looks at all of them. That
+    # takes 0.1 s without any answer, and an answer of Airflow with some ten thousand values is enough to
+    # start one.
     gc.collect()
     gc.freeze()
     server.run(sockets=[listening] if listening else None)

@@ -1,9 +1,8 @@
-"""The Typer application, and what its commands share: settings, database, socket, the end of a failed one.
+"""The Typer application, with the helpers of its commands: settings, database, socket, failure.
 
-A command's module is imported when the command is asked for. `windsock --help` and `--version` import none of
-them, so they take as long as Typer itself. For the same reason nothing that is slow to import stands at the
-top of this module.
-"""
+A command's module is imported when the command is asked for. `windsock --help` and `--version` import none
+of them, so they take as long as Typer itself. For the same reason, the top of this module imports nothing
+slow."""
 
 from __future__ import annotations
 
@@ -54,9 +53,11 @@ class CommandGroup(TyperGroup):
     """A group that imports a command's module when the command is run, and none for the list of commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, without importing them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command, as a stub with its short help if its module is not imported."""
         if cmd_name not in COMMANDS:
             return None
         found = self.commands.get(cmd_name) or typer.core.TyperCommand(cmd_name)
@@ -64,10 +65,11 @@ class CommandGroup(TyperGroup):
         return found
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the module of the named command, and resolve the command."""
         if args and args[0] in COMMANDS and args[0] not in self.commands:
             import_module(f"monitor.cli.{COMMANDS[args[0]][0]}")
             self.commands = {**self.commands, **_declared().commands}
-        elif args and args[0] not in COMMANDS:  # whoever mistypes one is shown the names that are near
+        elif args and args[0] not in COMMANDS:  # a mistyped name is answered with the names that are near
             self.commands = {name: self.get_command(ctx, name) for name in COMMANDS}
         return super().resolve_command(ctx, args)
 
@@ -82,7 +84,7 @@ cli = typer.Typer(
 
 
 def _declared() -> Any:
-    """The commands of the modules that are imported by now."""
+    """Return the commands of the modules that are imported by now."""
     return typer.main.get_command(cli)
 
 
@@ -112,8 +114,11 @@ def _options(
 
 
 def settings_or_exit(of_up: bool = True) -> Settings:
-    """Those of the environment; wrong ones end the program, each with its name. `of_up`: where they name no
-    monitor, those of the one that `windsock up` runs here."""
+    """Return the settings of the environment.
+    Wrong settings end the program, each with its name.
+
+    `of_up`: if the environment names no monitor, take the settings of the monitor that `windsock up` runs
+    here."""
     from monitor.settings_loading import load_settings, load_settings_of_up
 
     try:
@@ -137,7 +142,7 @@ def announce(file: Path | None) -> None:
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The database in this release's schema; where that cannot be, a sentence ends the program."""
+    """Open the database in this release's schema. If that is impossible, a sentence ends the program."""
     from sqlalchemy.exc import DBAPIError
 
     from monitor.database.engine import Database
@@ -172,7 +177,7 @@ def say(text: str) -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """What the user set cannot be used."""
+    """End the program, because the user's settings cannot be used."""
     typer.secho("windsock: these settings do not fit:", err=True, fg="red")
     for line in sanitize_for_terminal(message).split("\n"):
         typer.echo(f"  {line}", err=True)
@@ -180,16 +185,17 @@ def refuse(message: str) -> NoReturn:
 
 
 def fail(message: str) -> NoReturn:
+    """End the program with a message."""
     typer.secho(f"windsock: {sanitize_for_terminal(message)}", err=True, fg="red")
     raise typer.Exit(EXIT_FAILED)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0: at any free one. Raises OSError, UnicodeError.
+    """Return a socket that listens at the address.
+    Port 0 means any free port. Raises OSError, UnicodeError.
 
-    Its protocol is named, or asyncio leaves Nagle's algorithm on, and each answer over a kept connection
-    waits 40 ms for the acknowledgement of its headers.
-    """
+    The socket's protocol is named. Otherwise asyncio leaves Nagle's algorithm on, and each answer over a
+    kept connection waits 40 ms for the acknowledgement of its headers."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

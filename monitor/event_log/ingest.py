@@ -254,8 +254,8 @@ class Ingest:
     def _write_some(self, connection: Connection, taken: list[PendingEvent]) -> _Commit:
         """Write the waiting events after taking the lock, and name them in `taken`, because this may fail.
 
-        Events that arrive meanwhile wait for the next transaction, so that nobody waits for their answer.
-        """
+        Events that arrive meanwhile wait for the next transaction, so that no answer is delayed by later
+        events."""
         commit = self._begin_commit(connection)
         began, size = self._timer(), FIRST_CHUNK
         left = min(MAX_COMMIT, self._queue.count())

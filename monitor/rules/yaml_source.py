@@ -16,7 +16,7 @@ from monitor.errors import SettingsError
 
 
 class Yaml12Loader(yaml.SafeLoader):
-    """Only the core schema's null, true, false and numbers are more than text."""
+    """The loader of YAML 1.2. Only the core schema's null, true, false and numbers are more than text."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (as in the class that it is derived from)
 
@@ -45,8 +45,9 @@ def names_in(text: str) -> set[str]:
 
 
 def expand_variables(text: str, environment: Mapping[str, str]) -> str:
-    """The text with each `${NAME}` replaced; `$${` stands for `${`. Values are not looked through again: a
-    password may hold what it likes. Raises VariableError."""
+    """Return the text with each `${NAME}` replaced, where `$${` stands for `${`.
+
+    Values are not expanded again, because a password may hold any signs. Raises VariableError."""
 
     def value(found: "re.Match[str]") -> str:
         escape, name, end = found.groups()
@@ -70,16 +71,20 @@ MAX_TOLD = 25  # more than that is one mistake many times, or no rules file at a
 
 @dataclass(frozen=True)
 class Mistake:
+    """A mistake in a rules file."""
+
     line: int | None
     """None: of the file as a whole."""
     where: str
-    """Such as rules[2].group.wait; empty: the whole file."""
+    """The place, such as rules[2].group.wait. Empty for the whole file."""
     message: str
 
 
 class RulesError(SettingsError):
-    """A rules file cannot be used. Its words name the line, the field, the value and the remedy; they show no
-    secret, and so may stand in the log and on the dashboard."""
+    """A rules file cannot be used.
+
+    The text names the line, the field, the value and the remedy. It shows no secret, and so may stand in the
+    log and on the dashboard."""
 
     def __init__(self, file: str, mistakes: Sequence[Mistake]) -> None:
         self.file = file
@@ -119,9 +124,11 @@ _TAGS = {*_SCALARS, _TEXT, f"{_YAML}map", f"{_YAML}seq"}
 
 @dataclass(frozen=True)
 class SourceNode:
+    """A value's place in the file."""
+
     line: int
     written: str | None
-    """As the file has it, before variables are filled in; None: a list, or fields."""
+    """The value as in the file, before variables are filled in. None for a list or fields."""
     is_text: bool = False
 
 
@@ -134,14 +141,15 @@ class UnreadableSource(Exception):
 
 @dataclass
 class Source:
-    """What was read. `data` is None where nothing is written."""
+    """The content of a rules file. `data` is None if the file is empty."""
 
     data: Any = None
     places: dict[KeyPath, SourceNode] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
     def mistake(self, path: KeyPath, message: str, show: bool = True) -> Mistake:
-        """Words about a value: its line, where it is, itself unless it may be secret, the message."""
+        """Return a mistake about a value, with its line and place.
+        The value itself is shown unless it may be secret."""
         known_path = next(
             path[:length] for length in range(len(path), -1, -1) if path[:length] in self.places
         )
@@ -162,7 +170,7 @@ class Source:
 
 
 def read(text: str, environment: Mapping[str, str]) -> Source:
-    """Raises UnreadableSource where it is no YAML, or too much of it."""
+    """Read a rules file. Raises UnreadableSource if the text is no YAML, or too much of it."""
     source = Source(places={(): SourceNode(1, None)})
     root = _compose(text)
     if root is not None:
@@ -171,7 +179,7 @@ def read(text: str, environment: Mapping[str, str]) -> Source:
 
 
 def format_path(path: KeyPath) -> str:
-    """`rules[2].group.wait`; a name that may be a misplaced URL is not shown."""
+    """Return the path as `rules[2].group.wait`. A name that may be a misplaced URL is not shown."""
     parts = []
     for part in path:
         if isinstance(part, int):
@@ -207,7 +215,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 class _Builder:
-    """Makes values of nodes; notes where each stands and what is wrong with it."""
+    """The builder of values from nodes. It notes the place of each value, and its mistakes."""
 
     def __init__(self, source: Source, environment: Mapping[str, str]) -> None:
         self._source = source
@@ -271,7 +279,9 @@ class _Builder:
 
 @dataclass(frozen=True)
 class ValidationIssue:
+    """A fault that the check of the values has found."""
+
     path: KeyPath
     message: str
     show: bool = True
-    """Whether the value stands before the message."""
+    """True if the value stands before the message."""

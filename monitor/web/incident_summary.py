@@ -3,9 +3,8 @@
 `summarize` reads what the log and the projections have of the latest failure of each incident. Each text and
 each list is bounded, because a page shows many incidents, and a task may write any text as its error.
 
-Everything is of the incident's own DAG, so whoever may see the incident may see it. A notification may cover
-other DAGs too. Its recipients are shown only to readers of all of them (notifications/outbox/queries.py).
-"""
+All of it is of the incident's own DAG, so every reader of the incident may see it. A notification may cover
+other DAGs too. Its recipients are shown only to readers of all of them (notifications/outbox/queries.py)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,14 +50,14 @@ class FailedTask:
     first: TaskInfo
     """The instance that failed first."""
     map_indexes: tuple[int, ...] = ()
-    """In order; empty if the task is not mapped."""
+    """The indexes in order. Empty if the task is not mapped."""
     failed: int = 1
     instances: int = 1
     """All instances of the task, however they ended."""
 
     @property
     def name(self) -> str:
-        """`load[1–3, 7]`"""
+        """The task's name with its map indexes: `load[1–3, 7]`."""
         if not self.map_indexes:
             return self.first.name
         more = ", …" if self.failed > len(self.map_indexes) else ""
@@ -67,29 +66,29 @@ class FailedTask:
 
 @dataclass(frozen=True)
 class Notified:
-    """Who was notified of an incident, or why nobody was."""
+    """The recipients who were notified of an incident, or the reason why there were none."""
 
     reached: str = ""
-    """`ops@example.com, jane@example.com by email; on-call#1 by webhook`"""
+    """The recipients: `ops@example.com, jane@example.com by email; on-call#1 by webhook`"""
     last_at: datetime | None = None
     waiting: str = ""
-    """Those who were not reached yet; a delivery to them is not settled."""
+    """The recipients whose delivery is not settled."""
     nobody: Decision | None = None
-    """The decision about the latest failure, if it notified nobody."""
+    """The decision about the latest failure, if it had no recipient."""
     undelivered: str | None = None
-    """Why nobody was reached, although a rule notified."""
+    """The reason why no recipient was reached, although a rule notified."""
     is_hidden: bool = False
     """The notification covers other DAGs too, which the reader may not see."""
 
 
 @dataclass(frozen=True)
 class IncidentSummary:
-    """What is known of an incident's latest failure, of its DAG, and of its notifications."""
+    """The facts about an incident's latest failure, its DAG and its notifications."""
 
     error: Error | None = None
-    """Its lines are the traceback with the author's own frames first."""
+    """The error. Its lines are the traceback with the author's own frames first."""
     trace: str = ""
-    """The traceback as it was reported, its end; empty if none was."""
+    """The end of the traceback as it was reported. Empty if no traceback was."""
     message: str | None = None
     """The reason that Airflow or a watch gives, if no error is known."""
     run: RunInfo | None = None
@@ -101,7 +100,7 @@ class IncidentSummary:
     tags: tuple[str, ...] = ()
     notified: Notified = Notified()
     last_success: Mapping[str, Any] | None = None
-    """The DAG's last successful run; None if the incident has ended."""
+    """The DAG's last successful run. None if the incident has ended."""
 
     @property
     def where(self) -> str:
@@ -152,7 +151,7 @@ def _names(dag: Mapping[str, Any] | None, column: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class RunFailures:
-    """What failed in some runs."""
+    """The failures of some runs."""
 
     first: Mapping[RunName, Row]
     """The task instance that failed first, with its error."""
@@ -219,12 +218,12 @@ def _bound_task(task: TaskInfo) -> TaskInfo:
 
 
 def _mask_trace(text: str | None) -> str:
-    """The end of a traceback, without secrets."""
+    """Return the end of a traceback, without secrets."""
     return cut_start(facts.mask_secrets("\n".join(lines((text or "").rstrip()))), MAX_TRACE)
 
 
 def _fold_tasks(connection: Connection, name: RunName, failed: Sequence[Row]) -> list[FailedTask]:
-    """The tasks that failed in a run, the first to fail first, mapped instances folded."""
+    """Return the tasks that failed in a run, the first to fail first, with mapped instances folded."""
     by_task: dict[str, list[TaskInfo]] = {}
     for row in failed:
         by_task.setdefault(row["task_id"], []).append(facts.task_of(row))
@@ -242,7 +241,7 @@ def _fold(tasks: Sequence[TaskInfo], counts: Mapping[str, int] | None) -> Failed
 
 
 def fold_indexes(indexes: Sequence[int]) -> str:
-    """`1–3, 7, …`: sorted indexes as ranges, of which the first MAX_RANGES are named."""
+    """Return sorted indexes as ranges, of which the first MAX_RANGES are named: `1–3, 7, …`."""
     ranges: list[list[int]] = []
     for index in indexes:
         if ranges and index == ranges[-1][-1] + 1:
@@ -313,7 +312,7 @@ class LastGoodRun:
 
     run: RunInfo
     changes: tuple[RunDifference, ...]
-    """How the failed run differs, as far as the log says; Airflow knows more."""
+    """The differences of the failed run, as far as the log has them. Airflow knows more."""
 
 
 def find_last_good(connection: Connection, incident: Incident, run: RunInfo | None) -> LastGoodRun | None:

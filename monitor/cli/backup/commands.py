@@ -35,10 +35,10 @@ BESIDE = "windsock.yaml, link.key, templates, the mailbox, the journal"
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What was found, for people."""
+    """The findings of a restore, for people."""
 
     backup_of: datetime | None
-    """When the last event was logged that the backup holds."""
+    """The moment of the last event in the backup."""
     mails: int
     """Mails since then that the journals know."""
     settled: list[int]
@@ -141,7 +141,8 @@ def _restore_postgresql(settings: Settings, file: Path, journals: list[Path]) ->
 
 
 def _restore_sqlite(settings: Settings, file: Path, journals: list[Path], now: datetime) -> RestoreResult:
-    """The backup is made ready beside the database, so that a backup that is of no use changes nothing."""
+    """Restore a SQLite backup.
+    The backup is prepared next to the database, so that a useless backup changes nothing."""
     database = Database(settings.database)
     target = _file_of(database)
     database.close()
@@ -194,8 +195,7 @@ def move(
 ) -> None:
     """Copy everything from the SQLite database in the home folder into an empty PostgreSQL database.
 
-    The monitor must not run. Feeds go on where they were; nothing is mailed again.
-    """
+    The monitor must not run. Feeds continue where they were, and no mail is sent again."""
     settings = settings_or_exit()
     if settings.shares_database:
         refuse(

@@ -1,11 +1,11 @@
 """The copy of a whole SQLite database to PostgreSQL.
 
-`move` copies every table unchanged, so that feeds continue where they were and nobody is notified twice.
+`move` copies every table unchanged, so that feeds continue where they were and no recipient is notified
+twice.
 
 Rows are copied as text, as SQLite keeps them, without SQLAlchemy's types on either side. This is odd on
 purpose. PostgreSQL reads the same text, because SQLite's moments and the PostgreSQL session are both in UTC.
-A null in JSON also stays different from an empty column.
-"""
+A null in JSON also stays different from an empty column."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,12 +24,13 @@ from monitor.errors import BackupError
 BATCH = 5_000  # rows between two lines of progress, and in memory
 
 Progress = Callable[[str, int, int], None]
-"""Is told a table, how many of its rows are through, and how many there are."""
+"""The listener to the progress: a table, its copied rows, and its rows in all."""
 
 
 def move(source: Path, target: Database, progress: Progress) -> dict[str, int]:
-    """Copy all of it, in one transaction; answers how many rows each table has. Raises BackupError, and
-    SettingsError where the target is of a newer release. The source stays as it is."""
+    """Copy all tables in one transaction, and return the number of rows of each.
+
+    The source stays as it is. Raises BackupError, and SettingsError if the target is of a newer release."""
     if not source.is_file():
         raise BackupError(f"{source}: there is no database")
     _check_schema(source)
@@ -69,7 +70,7 @@ def _check_empty(target: Database) -> None:
 
 
 def _holds(connection: Connection, table: Table) -> bool:
-    """Whether anything is in it: an empty log has one row that says so."""
+    """Return True if the table has rows. An empty log has one row, which says that the log is empty."""
     if table.name == "log_state":
         return bool(connection.execute(select(table.c.last_seq).where(table.c.last_seq > 0)).first())
     return connection.execute(select(text("1")).select_from(table).limit(1)).first() is not None
@@ -108,8 +109,10 @@ def _batches(source: Source, query: str) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _set_sequence(source: Source, target: Connection, table: Table) -> None:
-    """The next number is one that was never given: of a table whose numbers must not come twice, SQLite knows
-    more than its rows do."""
+    """Set the next number to one that was never given.
+
+    SQLite knows that number even if the rows with the highest numbers are deleted, for a table whose numbers
+    must not come twice."""
     if "id" not in table.c or table.c.id.autoincrement is not True:
         return
     highest = target.execute(select(func.max(table.c.id))).scalar_one() or 0

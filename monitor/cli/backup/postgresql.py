@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 def take(database: Database, file: Path) -> int:
-    """Dump the database as it is at one moment into a new file; answers its bytes. Raises BackupError."""
+    """Dump the database as it is at one moment into a new file, and return its bytes. Raises BackupError."""
     if file.exists():
         raise BackupError(f"{file}: exists already; name another file")
     part = file.with_name(f"{file.name}.part")
@@ -62,8 +62,9 @@ def take(database: Database, file: Path) -> int:
 
 
 def restore_backup(database: Database, file: Path, then: Callable[[], T]) -> T:
-    """Replace what the database holds of Windsock by a backup, and do what has to follow; answers what that
-    does. Where either fails, all is as it was. Raises BackupError, and what `then` raises."""
+    """Replace Windsock's tables by a backup, do what has to follow, and return the result of `then`.
+
+    If either fails, all is as it was. Raises BackupError, and the errors of `then`."""
     if not file.is_file():
         raise BackupError(f"{file}: there is no such file")
     be_alone(database)
@@ -83,8 +84,10 @@ def restore_backup(database: Database, file: Path, then: Callable[[], T]) -> T:
 
 
 def _move_aside(connection: Connection) -> None:
-    """What is there may be of another release than the backup, with tables that are in none of it: so it is
-    no use to let pg_restore drop what it knows."""
+    """Move the present tables to another schema.
+
+    pg_restore could only drop the tables that it knows, but the present tables may be of another release
+    than the backup, with tables that the backup lacks."""
     if ASIDE in inspect(connection).get_schema_names():
         raise BackupError(
             f"the schema {ASIDE} is there: a restore was broken off, and it holds what was before. Move its "
@@ -110,7 +113,7 @@ def _ours(connection: Connection) -> list[str]:
 
 
 def be_alone(database: Database) -> None:
-    """Raises BackupError where others are connected to the database."""
+    """Raise BackupError if other sessions are connected to the database."""
     try:
         sessions = database.read_now(_others)
     except SQLAlchemyError as error:
@@ -133,7 +136,7 @@ def _others(connection: Connection) -> list[str]:
 
 
 def _run(url: URL, program: str, *arguments: str, into: IO[bytes] | None = None) -> None:
-    """`into`: takes what the program writes; where it is None, that is dropped. Raises BackupError."""
+    """Run a PostgreSQL program. Its output goes to `into`, or is dropped. Raises BackupError."""
     found = _find(program)
     if found is None:
         raise BackupError(
@@ -156,7 +159,7 @@ def _run(url: URL, program: str, *arguments: str, into: IO[bytes] | None = None)
 
 
 def _find(program: str) -> str | None:
-    """The newest that is installed: an older one refuses a newer server."""
+    """Return the newest installed program, because an older one refuses a newer server."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=_version)
     return str(debian[-1]) if debian else shutil.which(program)
 
@@ -166,7 +169,7 @@ def _version(path: Path) -> float:
 
 
 def _variables(url: URL) -> Mapping[str, str]:
-    """The same address as libpq's environment variables."""
+    """Return the address as libpq's environment variables. Raises BackupError for an unknown parameter."""
     address = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
     parameters: dict[str, object] = {**address, "password": url.password, **url.query}
     unknown = [name for name, value in parameters.items() if value and name not in VARIABLES]

@@ -1,14 +1,13 @@
 """The backups of SQLite, taken while a monitor runs and put back while none runs.
 
-`take` copies through SQLite's online backup API in one step, which is odd on purpose. A copy in several steps
-begins anew whenever the monitor has written in between, so under load it would never end. A copy in one step
-reads one snapshot, and the writer continues meanwhile (WAL).
+`take` copies through SQLite's online backup API in one step, which is odd on purpose. A copy in several
+steps begins anew whenever the monitor has written in between, so under load it would never end. A copy in
+one step reads one snapshot, and the writer continues meanwhile (WAL).
 
 A backup is written into a new file that only its owner may read (`open_new` in secret_files.py), because it
 holds hashes of tokens and what people may read.
 
-`alone` opens a database only if no other program has it open; `replace_database` relies on that.
-"""
+`alone` opens a database only if no other program has it open. `replace_database` relies on that."""
 
 import os
 import sqlite3
@@ -21,12 +20,12 @@ from monitor.delivery.sent_journal import sync
 from monitor.errors import BackupError
 from monitor.secret_files import open_new
 
-LOCK_SECONDS = 2.0  # is waited for whoever is just closing the database
-COMPANIONS = ("-wal", "-shm")  # files that lie beside a database that is open
+LOCK_SECONDS = 2.0  # for another program that is just closing the database
+COMPANIONS = ("-wal", "-shm")  # the files next to an open database
 
 
 def take(database: Path, file: Path) -> int:
-    """Copy the database as it is at one moment into a new file; answers its bytes. Raises BackupError."""
+    """Copy the database as it is at one moment into a new file, and return its bytes. Raises BackupError."""
     if not database.exists():
         raise BackupError(f"{database}: there is no database yet")
     if file.exists():
@@ -51,7 +50,7 @@ def take(database: Path, file: Path) -> int:
 
 
 def check(connection: sqlite3.Connection, file: Path) -> None:
-    """Raises BackupError where it is no whole database of Windsock's."""
+    """Raise BackupError if the file is no whole database of Windsock's."""
     try:
         [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
         connection.execute("SELECT epoch FROM log_state").fetchone()
@@ -62,7 +61,7 @@ def check(connection: sqlite3.Connection, file: Path) -> None:
 
 
 def copy(file: Path, to: Path) -> None:
-    """A copy of a backup, to be worked on. Raises BackupError."""
+    """Copy a backup to a file for further work. Raises BackupError."""
     if not file.is_file():
         raise BackupError(f"{file}: there is no such file")
     try:
@@ -76,7 +75,8 @@ def copy(file: Path, to: Path) -> None:
 
 
 def replace_database(file: Path, database: Path, now: datetime) -> Path | None:
-    """The file becomes the database; what was there is kept beside it, and answered. Raises BackupError."""
+    """Make the file the database, and return the place of the previous database, which is kept.
+    Raises BackupError."""
     path = None
     try:
         with closing(_open(file)) as connection:
@@ -97,8 +97,9 @@ def replace_database(file: Path, database: Path, now: datetime) -> Path | None:
 
 @contextmanager
 def alone(database: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that nobody else has open, and let nobody else write while it lasts; all of it is in
-    its one file then. Raises BackupError."""
+    """Open a database that no other program has open, and keep others from writing meanwhile.
+
+    The whole database is in its one file during that time. Raises BackupError."""
     with closing(_open(database)) as connection:
         try:
             # Only who is alone may leave WAL: the surest sign that SQLite gives of others.

@@ -25,14 +25,14 @@ class Options:
     timeout: float
     """Seconds until everything must be through."""
     airflow_port: int
-    """The one that is wanted; 0: any."""
+    """The wanted port. 0 means any."""
     environ: Mapping[str, str]
     """The user's environment."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that is decided before the first process starts."""
+    """The decisions before the first process starts."""
 
     home: Home
     secrets: Secrets
@@ -72,7 +72,7 @@ def prepare(options: Options, home: Home) -> Setup:
 
 
 def monitor_command() -> Path:
-    """The command `windsock` of the running environment."""
+    """Return the path of the command `windsock` in the running environment. Raises CannotStart."""
     command = Path(sys.executable).with_name("windsock")
     if not command.is_file():
         raise CannotStart(f"{command} is missing: install the monitor into this environment (`make envs`)")
@@ -82,7 +82,7 @@ def monitor_command() -> Path:
 def _own_settings(
     home: Home, secrets: Secrets, ports: Mapping[str, Port], settings: Settings
 ) -> dict[str, Any]:
-    """What the monitor is told whatever the user's settings are: it serves this Airflow, in this home."""
+    """Return the settings that the monitor gets in any case: it serves this Airflow, in this home."""
     mailbox = ports.get("the mailbox")
     monitor_url, airflow_url = (
         f"http://{LOOPBACK}:{ports[name].number}" for name in ("the monitor", "Airflow")
@@ -108,7 +108,9 @@ def _own_settings(
 def _monitor_environment(
     base: Mapping[str, str], environ: Mapping[str, str], own: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The base, the user's own WINDSOCK_* (mail server, rules, retention), and above them what is ours."""
+    """Return the monitor's environment: the base, the user's WINDSOCK_*, and `own` above all.
+
+    The user's settings are of the mail server, the rules and the retention, for example."""
     users = {name: value for name, value in environ.items() if name.startswith("WINDSOCK_")}
     environment = {f"WINDSOCK_{name.upper()}": value for name, value in own.items()}
     environment["NOTIFICATION_EMAIL_TO"] = ",".join(environment.pop("WINDSOCK_NOTIFICATION_EMAIL_TO"))

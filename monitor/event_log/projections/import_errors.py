@@ -246,7 +246,7 @@ def _is_duplicate(
 
 
 def _find_alike(connection: Connection, deployment: str, trace: str, row: Row) -> list[Row]:
-    """Return errors of the same trace whose paths end like this one's."""
+    """Return errors of the same trace whose paths end like the row's path."""
     filename, bundle_name, end = row["filename"], row["bundle_name"], _end(row["filename"])
     same = {"deployment": deployment, "trace": trace, "error_id": row["error_id"]}
     found = _SAME_FILE.rows(connection, **same, end=end, filename=filename)

@@ -1,7 +1,6 @@
-"""The dashboard, `/`: what needs attention, then running runs, recent failures and the health of every part.
+"""The dashboard, `/`: urgent parts, running runs, recent failures and the health of every part.
 
-The page answers "what should I do now?", on a screen on a wall and on a phone.
-"""
+The page answers "what should I do now?", on a screen on a wall and on a phone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,12 +36,12 @@ SHOWN_ATTENTION = 8  # of more at once, the list of incidents has the rest
 SHOWN = 6  # rows of each list: what fits on a screen
 SHOWN_RUNNING = 12
 SHOWN_EVENTS = 10
-LATELY = timedelta(hours=24)  # a failure is news for a day
+LATELY = timedelta(hours=24)  # a failure stays on the page for a day
 MINUTE = 60  # seconds
 ENOUGH_RUNS = 3  # successful runs of a DAG, from which on a usual time is named
 LATE = Watch(name="late", watch="stuck", floor=timedelta(minutes=1))
-"""The measure of watches; a mark on a page may come sooner than the notification of a `stuck` watch."""
-COUNTED = 100  # of runs, incidents and silences; of more, "100 or more" tells as much
+"""The measure of watches. A mark on a page may come sooner than the notification of a `stuck` watch."""
+COUNTED = 100  # of runs, incidents and silences. Beyond that, "100 or more" says as much
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,23 +54,25 @@ class Failure:
     task: Mapping[str, Any] | None
     """The one that failed first."""
     incident: Incident | None
-    """The one of its DAG that it belongs to; None: none is known."""
+    """The incident of the failure's DAG. None if there is none."""
     recovery: EventLine | None
     """The event that ended the incident."""
 
 
 @dataclass(frozen=True)
 class RunningRun:
+    """A running run for the dashboard."""
+
     run: Mapping[str, Any]
     strip: Strip
     usual: str | None
-    """The median of the DAG's last successful runs; None: too few are known."""
+    """The median of the DAG's last successful runs. None if there are too few."""
     is_late: bool
 
 
 @router.get("/")
 async def now(request: Request, services: ServicesDep, principal: PagePrincipal) -> HTMLResponse:
-    """One read of the database, and the word of each part on how it is."""
+    """Show the dashboard, from one read of the database and each part's report of its health."""
     allowed_dags, moment = await services.authenticator.get_permissions(principal), services.clock()
     values = await services.database.read(
         lambda connection: (
@@ -109,7 +110,7 @@ ORDER = (
     "log",
     "replicas",
 )
-"""What people look for first."""
+"""The order in which people look for parts."""
 
 
 def _place(part: tuple[str, PartHealth]) -> tuple[int, str]:
@@ -118,7 +119,7 @@ def _place(part: tuple[str, PartHealth]) -> tuple[int, str]:
 
 
 def _is_wrong(part: PartHealth) -> bool:
-    """Return True if somebody should look at the part. What is not set up needs nobody."""
+    """Return True if the part needs attention. A part that is not set up needs none."""
     return part.status == "down" or (part.status == "unknown" and bool(part.remedy))
 
 

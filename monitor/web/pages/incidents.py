@@ -53,7 +53,7 @@ LATE = timedelta(minutes=2)  # an event that was received later says so
 
 @dataclass(frozen=True)
 class SentNotification:
-    """One notification with its recipients."""
+    """A notification with its recipients."""
 
     kind: NotificationKind
     rule: str
@@ -62,7 +62,7 @@ class SentNotification:
 
     @property
     def state(self) -> State:
-        """The state of the delivery that most needs somebody to look at it."""
+        """The state of the delivery that most needs attention."""
         return min((delivery.state for delivery in self.deliveries), key=WORST_FIRST.index)
 
 
@@ -80,7 +80,7 @@ WORST_FIRST = (
 
 @dataclass(frozen=True)
 class Note:
-    """What somebody did about an incident, or its end."""
+    """A person's act on an incident, or the incident's end."""
 
     state: str
     text: str = ""
@@ -91,13 +91,13 @@ class Note:
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """One of: an event with what was decided about it; a notification; a note."""
+    """An entry of the timeline: an event with the decisions about it, a notification, or a note."""
 
     at: datetime
     key: str
     event: EventLine | None = None
     received_at: datetime | None = None
-    """Of an event that was received late."""
+    """The time of receipt of an event that was late."""
     decisions: tuple[Decision, ...] = ()
     notification: SentNotification | None = None
     note: Note | None = None
@@ -178,7 +178,7 @@ def _notes(
 def find_covered_runs(
     connection: Connection, deployment: str, timeline: Sequence[TimelineEntry]
 ) -> list[tuple[Row, Strip]]:
-    """The latest runs whose failures a page of the timeline holds, the latest first."""
+    """Return the latest runs whose failures a page of the timeline holds, the latest first."""
     names = dict.fromkeys(
         RunName(deployment, entry.event.dag_id, entry.event.run_id)
         for entry in reversed(timeline)
@@ -192,7 +192,7 @@ class IncidentsForm(IncidentsQuery):
     """The same as a form sends it, with fields that were left empty and moments without a zone: UTC."""
 
     open_cursor: int | None = Field(None, ge=1, le=MAX_SEQ)
-    """Where the page of those that are open begins."""
+    """The place at which the page of open incidents begins."""
 
     @field_validator(*FILTERS, mode="before")
     @classmethod
@@ -221,7 +221,7 @@ def _load_page(
 def _load_list(
     connection: Connection, query: IncidentsForm, is_filtered: bool, now: datetime, allowed_dags: AllowedDags
 ) -> dict[str, Any]:
-    """Those that match; without a filter, those that are open and those that have ended."""
+    """Return the incidents that match, or without a filter the open incidents and those that have ended."""
     incident_filter = query.to_filter(now)
     if is_filtered:
         matching, following = _load_page(connection, query, query.cursor, incident_filter, allowed_dags)
@@ -245,7 +245,8 @@ async def list_incidents(
     principal: PagePrincipal,
     list_query: Annotated[ListFilters[IncidentsForm], Depends(list_filters(IncidentsForm))],
 ) -> HTMLResponse:
-    """The open ones first, then those that have ended; or those that match the filters. Page by page."""
+    """Show the open incidents first, then those that have ended, or those that match the filters.
+    Page by page."""
     query = list_query.query
     allowed_dags, now = await services.authenticator.get_permissions(principal), services.clock()
     filters = query.model_dump(mode="json", include=set(FILTERS), exclude_defaults=True)
@@ -277,7 +278,7 @@ async def show_incident(
     incident_id: Id,
     query: Annotated[LedgerQuery, Query()],
 ) -> HTMLResponse:
-    """What is wrong, what is done about it, and one timeline of all that happened."""
+    """Show an incident: the failure, the acts on it, and one timeline of all that happened."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     now = services.clock()
     values = await services.database.read(
@@ -316,7 +317,8 @@ def _load_incident(
 
 
 def _silence_links(incident: Incident, summary: IncidentSummary) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the reader may silence from here, and the fields of the form: as much as a match can say."""
+    """Yield the silences that the page offers, with the fields of the form.
+    The fields hold as much as a match can express."""
     fields = {"deployment": incident.deployment, "dag_id": incident.dag_id}
     has_globs = not WILD.isdisjoint(f"{incident.deployment}{incident.dag_id or ''}")
     if incident.is_of_dag and not has_globs:
@@ -339,7 +341,7 @@ async def acknowledge(
     incident_id: Id,
     form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
-    """The form on that page; `action=take_back` undoes it."""
+    """Acknowledge the incident by the form on its page. `action=take_back` undoes it."""
     await require_csrf(request, principal)
     if form.action == "take_back":
         allowed_dags = await services.authenticator.get_permissions(principal)
@@ -356,7 +358,7 @@ async def acknowledge(
 
 
 def _read_end(services: Services, form: Deed) -> datetime | None:
-    """Raises 422."""
+    """Return the end that the form names. Raises 422."""
     if not form.until:
         return None
     try:
@@ -373,7 +375,7 @@ async def take_over(
     incident_id: Id,
     form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
-    """The button on that page; `action=release` undoes it."""
+    """Take the incident over by the button on its page. `action=release` undoes it."""
     await require_csrf(request, principal)
     assignee = None if form.action == "release" else principal.name
     await incidents_api.assign_to(services, principal, incident_id, assignee)
@@ -388,7 +390,7 @@ async def close(
     incident_id: Id,
     form: Annotated[Deed, Form()],
 ) -> RedirectResponse:
-    """The other form on that page."""
+    """Close the incident by the other form on its page."""
     await require_csrf(request, principal)
     if not form.reason:
         raise HTTPException(422, "reason: is empty; others want to know why the incident is closed")
