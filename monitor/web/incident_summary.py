@@ -155,8 +155,8 @@ class RunFailures:
 
     first: Mapping[RunName, Row]
     """The task instance that failed first, with its error."""
-    instances: Mapping[RunName, Sequence[Row]]
-    """The task instances that failed, the first to fail first, without errors."""
+    instances: Mapping[RunName, Sequence[tuple[str, int]]]
+    """The task_id and map_index of the instances that failed."""
 
 
 def _load_failures(connection: Connection, events: Iterable[Event]) -> RunFailures:
@@ -196,16 +196,16 @@ def _summarize(connection: Connection, event: Event | None, failures: RunFailure
 
 def _summarize_run(connection: Connection, run: RunInfo, failures: RunFailures) -> IncidentSummary:
     name = RunName(run.deployment, run.dag_id, run.run_id)
-    failed = _fold_tasks(connection, name, failures.instances[name])
-    cause = failures.first.get(name)
-    error = cause["error"] if cause else None
+    cause, instances = failures.first.get(name), failures.instances[name]
+    task = facts.task_of(cause) if cause else None
+    error = task.error if task else None
     return IncidentSummary(
-        error=_bound(facts.error_of(error)) if error else None,
-        trace=_mask_trace(error.get("traceback")) if error else "",
+        error=_bound(error),
+        trace=_mask_trace(cause["error"].get("traceback")) if cause and error else "",
         message=cut(run.message, MAX_TEXT) if run.message and not error else None,
         run=run,
-        task=failed[0] if failed else None,
-        other_tasks=max(0, len(failed) - 1),
+        task=_fold_instances(connection, name, task, instances) if task else None,
+        other_tasks=max(0, len({task_id for task_id, _ in instances}) - 1),
     )
 
 
@@ -222,22 +222,16 @@ def _mask_trace(text: str | None) -> str:
     return cut_start(facts.mask_secrets("\n".join(lines((text or "").rstrip()))), MAX_TRACE)
 
 
-def _fold_tasks(connection: Connection, name: RunName, failed: Sequence[Row]) -> list[FailedTask]:
-    """Return the tasks that failed in a run, the first to fail first, with mapped instances folded."""
-    by_task: dict[str, list[TaskInfo]] = {}
-    for row in failed:
-        by_task.setdefault(row["task_id"], []).append(facts.task_of(row))
-    mapped = {task_id for task_id, tasks in by_task.items() if tasks[0].map_index >= 0}
-    counts = runs_projection.count_instances(connection, name, mapped) if mapped else {}
-    return [_fold(tasks, counts.get(task_id)) for task_id, tasks in by_task.items()]
-
-
-def _fold(tasks: Sequence[TaskInfo], counts: Mapping[str, int] | None) -> FailedTask:
-    first = _bound_task(tasks[0])
-    if counts is None:
-        return FailedTask(first)
-    indexes = sorted(task.map_index for task in tasks)
-    return FailedTask(first, tuple(indexes), counts.get("failed", 0), sum(counts.values()))
+def _fold_instances(
+    connection: Connection, name: RunName, first: TaskInfo, failed: Sequence[tuple[str, int]]
+) -> FailedTask:
+    """Fold the mapped instances of the task that failed first in a run."""
+    task = _bound_task(first)
+    if task.map_index < 0:
+        return FailedTask(task)
+    indexes = sorted(map_index for task_id, map_index in failed if task_id == task.task_id)
+    counts = runs_projection.count_instances(connection, name, {task.task_id})[task.task_id]
+    return FailedTask(task, tuple(indexes), counts.get("failed", 0), sum(counts.values()))
 
 
 def fold_indexes(indexes: Sequence[int]) -> str:

@@ -73,7 +73,7 @@ def _rule(rule: Rule) -> Iterator[tuple[str, str]]:
     yield "To", ", ".join([*rule.to, *([route] if route else [])]) or "nobody"
     yield "Grouped", _group(rule)
     if rule.repeat:
-        yield "Reminds", f"every {format_duration(rule.repeat)}, until it is acknowledged or over"
+        yield "Reminds", f"every {format_duration(rule.repeat)}, until it is acknowledged or resolved"
     if rule.quiet_hours:
         yield "Quiet hours", ", ".join(rule.quiet_hours)
     if rule.flapping:

@@ -56,6 +56,36 @@ def test_an_incident_is_acknowledged(monitor: Served, page: Page, shot: Shot) ->
     shot(page, "incidents")
 
 
+def test_an_incident_is_taken_over_acknowledged_for_an_hour_and_found_again(
+    monitor: Served, page: Page, shot: Shot
+) -> None:
+    fail(monitor, "nightly", "scheduled__1")
+    fail(monitor, "reports", "scheduled__1", start=60)
+    page.goto(f"{monitor.url}/incidents/1")
+    page.get_by_role("button", name="Take over").click()
+    expect(page.locator("#summary")).to_contain_text("Taken over by local")
+    page.get_by_label("Reason", exact=True).fill("a ticket is open")
+    page.get_by_label("For how long").select_option("1 hour")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#summary")).to_contain_text(
+        re.compile("Acknowledged by local until .*: a ticket is open")
+    )
+    row(page, "#timeline", "acknowledged.*Acknowledged by local until.*a ticket is open")
+    row(page, "#timeline", "taken over.*Taken over by local")
+    page.goto(f"{monitor.url}/incidents")
+    page.locator("summary", has_text="Filter").click()
+    page.get_by_label("Taken over by").fill("local")
+    page.get_by_label("acknowledged", exact=True).check()
+    page.get_by_role("button", name="Search").click()
+    row(page, "#matching", "acknowledged.*nightly fails.*Taken over by local")
+    expect(page.locator("#matching .row")).to_have_count(1)
+    shot(page, "incidents-filtered")
+    page.get_by_role("link", name="Clear").click()
+    page.get_by_label("Search").fill("REPORTS")
+    page.get_by_label("Search").press("Enter")
+    row(page, "#matching", "open.*reports fails")
+
+
 def test_a_silence_is_made_and_ended(monitor: Served, page: Page, shot: Shot) -> None:
     fail(monitor, "nightly", "scheduled__1")
     page.goto(f"{monitor.url}/incidents")

@@ -225,6 +225,7 @@ _STORIES = {
             closed_at=END,
             acknowledged_by="alice",
             acknowledged_reason="the supplier's export lacks a column",
+            assignee="alice",
         ),
         changes=(RunDifference("DAG version", "7", "9"),),
         history=_past("✓✓✓✓✓✗✓✓✓✓✓✗✗✗✗✓"),

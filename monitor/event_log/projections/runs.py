@@ -318,11 +318,14 @@ def first_failures(connection: Connection, names: Collection[RunName]) -> dict[R
     return {_name_of(row): row for row in read_each(connection, first)}
 
 
+_FAILED = ("deployment", "dag_id", "run_id", "task_id", "map_index", "end_date")
+
+
 def failed_instances(
     connection: Connection, names: Collection[RunName], limit: int
-) -> dict[RunName, list[Row]]:
-    """Return the task instances that failed in each run, the first to fail first, without their errors."""
-    columns = [column for column in task_instances.c if column.name != "error"]
+) -> dict[RunName, list[tuple[str, int]]]:
+    """Return the task_id and map_index of what failed in each run, the first to fail first."""
+    columns = [task_instances.c[name] for name in _FAILED]
     queries = [
         select(*columns)
         .where(match_key(task_instances, vars(name)), _HAS_FAILED)
@@ -330,9 +333,9 @@ def failed_instances(
         .limit(limit)
         for name in names
     ]
-    found: dict[RunName, list[Row]] = {name: [] for name in names}
+    found: dict[RunName, list[tuple[str, int]]] = {name: [] for name in names}
     for row in sorted(read_each(connection, queries), key=_failure_order):
-        found[_name_of(row)].append(row)
+        found[_name_of(row)].append((row["task_id"], row["map_index"]))
     return found
 
 

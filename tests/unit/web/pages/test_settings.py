@@ -78,7 +78,7 @@ def test_the_rules_in_words_and_no_secret(monitor: Served) -> None:
         "type airflow.dag_run.*, and DAG etl or load_*, and not (tag experiment)",
         "the first failure, and then follow-ups, recoveries",
         "data-team, whom the DAG names in its tags and owners",
-        "every 4h, until it is acknowledged or over",
+        "every 4h, until it is acknowledged or resolved",
         "rules below are not evaluated",
         "data@example.com",
         "slack, json",
