@@ -29,7 +29,7 @@ given up, and the next start tries again."""
 PATIENCE = 60.0  # seconds that a start waits for a database which starts too, or is failing over
 LONGEST_WAIT = 5.0  # seconds between two looks
 UPGRADES_OLDER = "commit 7fd9ba9"
-"""The last Windsock with the migrations before the oldest one of today, none of which was in a release."""
+"""The last Windsock with each single migration, none of which was in a release."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +55,12 @@ def migrate(database: Database) -> None:
 
 
 def _explain(database: Database, error: CommandError) -> str:
-    found, oldest = versions(database)[0], ScriptDirectory.from_config(_config()).get_base()
-    if found and oldest and found < oldest:
+    found, head = versions(database)
+    if found and head and found < head:
+        known = sorted(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
         return (
-            f"the database has schema {found}, and this release upgrades from {oldest} on. Run `windsock "
-            f"migrate` of {UPGRADES_OLDER} on it first, or begin with a new database."
+            f"the database has schema {found}, and this release upgrades from {', '.join(known[:-1])}. Run "
+            f"`windsock migrate` of {UPGRADES_OLDER} on it first, or begin with a new database."
         )
     return (
         f"the database has a schema that this release does not know ({error}). "

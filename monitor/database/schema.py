@@ -3,8 +3,6 @@
 SQL that names a table stands in one module, and a comment above the table gives that module.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -17,10 +15,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
-from monitor.database.types import Names, PathEnd, StoredJson, UtcDateTime
+from monitor.database.types import Names, PathEnd, StoredJson, UtcDateTime, where
 
 metadata = MetaData(
     naming_convention={
@@ -40,11 +37,6 @@ log_state = Table(
     Column("last_seq", BigInteger, nullable=False),
     Column("pruned_seq", BigInteger, nullable=False),  # everything up to this seq is deleted
 )
-
-
-def _where(sqlite: str, postgresql: str | None = None) -> dict[str, Any]:
-    """Let an index hold a part of the rows: it is as small as they are, and skips the others."""
-    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql or sqlite)}
 
 
 # event_log/append.py
@@ -69,7 +61,7 @@ events = Table(
     Index(None, "dag_id", "run_id", "seq"),
     Index(None, "dag_id", "seq"),
     Index(None, "type", "seq"),
-    Index(None, "asset_uri", "seq", **_where("asset_uri IS NOT NULL")),
+    Index(None, "asset_uri", "seq", **where("asset_uri IS NOT NULL")),
     Index(None, "received_at"),
 )
 
@@ -164,14 +156,14 @@ import_errors = Table(
     Column("open", Boolean, nullable=False),  # false: mended
     Column("times", Integer, nullable=False),  # how often it was reported: mended and broken again
     Column("last_seq", BigInteger, nullable=False),
-    Index(None, "deployment", "trace", "file_end", **_where("path_end IS NULL")),
-    Index(None, "deployment", "trace", "path_end", "bundle_name", **_where("path_end IS NOT NULL")),
-    Index("ix_import_errors_located", "deployment", "file_end", **_where("path IS NOT NULL")),
+    Index(None, "deployment", "trace", "file_end", **where("path_end IS NULL")),
+    Index(None, "deployment", "trace", "path_end", "bundle_name", **where("path_end IS NOT NULL")),
+    Index("ix_import_errors_located", "deployment", "file_end", **where("path IS NOT NULL")),
     Index(
         "ix_import_errors_open",
         "deployment",
         "file_end",
-        **_where("path_end IS NULL AND open = 1", "path_end IS NULL AND open"),
+        **where("path_end IS NULL AND open = 1", "path_end IS NULL AND open"),
     ),
 )
 
@@ -230,7 +222,7 @@ incidents = Table(
     Column("assignee", Text),  # who has taken it over
     Column("assigned_at", UtcDateTime),
     Index(None, "deployment", "key", "opened_at"),
-    Index("ix_incidents_open", "deployment", "key", **_where("state != 'closed'")),
+    Index("ix_incidents_open", "deployment", "key", **where("state != 'closed'")),
     Index(None, "state", "opened_at"),
     Index(None, "confirm_at"),
 )
@@ -292,11 +284,10 @@ notifications = Table(
     Column("sealed_at", UtcDateTime),  # when the first delivery was claimed: nothing joins it any more
     Column("gathered_into", BigInteger),  # of a follow-up: the recovery that reports it instead
     Index(None, "rule", "group_key", "id"),
-    Index("ix_notifications_open", "rule", "group_key", **_where("sealed_at IS NULL")),
+    Index("ix_notifications_open", "rule", "group_key", **where("sealed_at IS NULL")),
 )
 
-# notifications/outbox/threads.py: the incidents that a notification reports. The decisions have them too, but
-# an incident may have thousands of failures, and every one of them asks who was notified of it.
+# notifications/outbox/threads.py: the incidents of a notification, because incidents may have many decisions
 notification_incidents = Table(
     "notification_incidents",
     metadata,
@@ -400,10 +391,8 @@ tokens = Table(
     Column("authenticated_by", Names),  # the deployments whose Airflows accepted that user's password
     Column("share", String(100)),  # the creator's tokens are counted by it, or by name if it is null
     Column("made_by", BigInteger),  # the token that made this one, which ends with it, or null
-    # A list of [deployment, dag_id] that it may read. Null: every one.
-    Column("dags", StoredJson, nullable=False),
-    # A list that an ingest token reports for. Null: the first.
-    Column("deployments", StoredJson(none_as_null=True)),
+    Column("dags", StoredJson, nullable=False),  # a list of [deployment, dag_id], or null for every one
+    Column("deployments", StoredJson(none_as_null=True)),  # of an ingest token, or null for the first
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime),
@@ -414,8 +403,7 @@ tokens = Table(
     sqlite_autoincrement=True,  # a forgotten token's number, which stands in logs, is never another's
 )
 
-# web/auth/sessions.py: who is signed in. Of the cookie's id only its hash is kept, and the rest is sealed
-# with a key that the database does not hold.
+# web/auth/sessions.py: who is signed in, with a hash of the cookie's id, and no key to what is sealed
 sessions = Table(
     "sessions",
     metadata,
@@ -449,8 +437,7 @@ write_checks = Table(
     Column("written_at", UtcDateTime, nullable=False),
 )
 
-# event_log/append.py: how far the log had come at which moment: of what has a seq and no time, how old it is,
-# also when the event itself is forgotten
+# event_log/append.py: how far the log had come at which moment, for what has a seq and no time
 log_marks = Table(
     "log_marks",
     metadata,
@@ -458,8 +445,7 @@ log_marks = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# notifications/outbox/already_sent.py: after a restore, what was sent since the backup was taken. A row
-# stands for an event, rule, channel and recipient.
+# notifications/outbox/already_sent.py: what was sent since a backup, by event, rule, channel and recipient
 told_before = Table(
     "told_before",
     metadata,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, DateTime, Dialect, Text, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Text, TypeDecorator, text
 
 from monitor.errors import EventError
 from monitor.observability.metrics import UNREADABLE_ROWS
@@ -154,3 +154,8 @@ def _sqlite_text(moment: datetime | None) -> str | None:
     if moment.tzinfo is not timezone.utc:
         moment = _to_utc(moment)
     return moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+
+
+def where(sqlite: str, postgresql: str | None = None) -> dict[str, Any]:
+    """Return the options of an index that holds a part of the rows. It is as small as they are."""
+    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql or sqlite)}
