@@ -57,9 +57,9 @@ def migrate(database: Database) -> None:
 def _explain(database: Database, error: CommandError) -> str:
     found, head = versions(database)
     if found and head and found < head:
-        known = sorted(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+        bases = sorted(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
         return (
-            f"the database has schema {found}, and this release upgrades from {', '.join(known[:-1])}. Run "
+            f"the database has schema {found}, and this release upgrades from {', '.join(bases[:-1])}. Run "
             f"`windsock migrate` of {UPGRADES_OLDER} on it first, or begin with a new database."
         )
     return (
