@@ -60,9 +60,8 @@ from monitor.event_log.ingest import Ingest, SeqAndEvent, Wakeups
 from monitor.event_log.projections import dags
 from monitor.feed.connections import FeedServer
 from monitor.notifications.decision import NotificationWindow
-from monitor.notifications.engine import Engine
+from monitor.notifications.engine import Engine, Reminders
 from monitor.notifications.outbox import queries
-from monitor.notifications.reminders import Reminders
 from monitor.observability.logging import LEAST_SECRET, secrets_of
 from monitor.observability.metrics import Metrics
 from monitor.observability.tracing import Traces, traces_of

@@ -6,20 +6,26 @@ the sequence numbers. `line_of` makes the row of an event that has just been log
 `mark` notes from time to time how far the log has come, and `seq_by` finds a sequence number by a moment.
 `prune` deletes the oldest events. `begin_epoch` makes the log another one, so no earlier cursor leads into
 it.
+
 """
 
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from monitor.database.schema import events, log_marks, log_state
-from monitor.database.statements import BulkInsert, Statement
+from monitor.database.schema import events as table
+from monitor.database.statements import BulkInsert, KeyLookup, Statement
+from monitor.database.types import read_each
 from monitor.event_log.cursor import Cursor, state
 from monitor.event_log.read import LINE, LogRow, find_logged
+from monitor.events.data import DATA, TEST, DagRunData, TaskInstanceData
 from monitor.events.event import Event
+from monitor.events.identity import digest
 
 # SQLite knows no FOR UPDATE and needs none: a writer holds the whole database (database/engine.py).
 _LOCK = Statement(lambda _insert: select(log_state.c.epoch, log_state.c.last_seq).with_for_update())
@@ -144,3 +150,69 @@ def seq_by(connection: Connection, moment: datetime) -> int:
     """Return the seq up to which everything was written before a moment, or 0 if that is unknown."""
     query = select(func.max(log_marks.c.seq)).where(log_marks.c.at <= moment)
     return connection.execute(query).scalar_one() or 0
+
+
+UNKNOWN = "unreadable"
+"""The thing of a row that cannot be read. It counts as another thing, so the event is logged as well."""
+Thing = tuple[str, ...]
+"""The thing that an event is about: its type and names."""
+
+_LOGGED = KeyLookup(table, ("source", "id"), columns=("source", "id", *(column.name for column in LINE)))
+
+
+def conflicting(connection: Connection, duplicates: Sequence[Event]) -> list[Event | None]:
+    """Return each event, in order, under an id of its own if the log has its id for another thing.
+    None stands for an event whose id the log has for the same thing."""
+    logged = _logged(connection, duplicates)
+    return [event.rename(_own_id(event)) if _is_conflict(logged, event) else None for event in duplicates]
+
+
+def lacking(connection: Connection, events: Iterable[Event]) -> set[str]:
+    """Return the ids of the events that the log lacks, or has for another thing only.
+    The reconciler uses this."""
+    candidates = list(events)
+    logged = _logged(connection, candidates)
+    new = {event.id for event in candidates if name_of(event) not in logged}
+    apart = {(event.source, _own_id(event)): event.id for event in candidates if _is_conflict(logged, event)}
+    there = find_logged(connection, apart)
+    return new | {event_id for name, event_id in apart.items() if name not in there}
+
+
+def _logged(connection: Connection, events: Iterable[Event]) -> dict[tuple[str, str], Thing]:
+    """Return the thing for which the log has each of these ids, by source and id."""
+    rows = _LOGGED.rows(connection, {name_of(event) for event in events})
+    return {
+        (row["source"], row["id"]): _thing(LogRow(*(row[column.name] for column in LINE))) for row in rows
+    }
+
+
+def _is_conflict(logged: Mapping[tuple[str, str], Thing], event: Event) -> bool:
+    thing = _of(event)
+    return logged.get(name_of(event), thing) != thing
+
+
+def _own_id(event: Event) -> str:
+    return f"{event.id}:{digest(*_of(event))}"
+
+
+def _of(event: Event) -> Thing:
+    return _thing(line_of(0, event))
+
+
+def _thing(line: LogRow) -> Thing:
+    names = (line.type, line.dag_id, line.run_id, line.task_id, _besides(line))
+    return tuple("" if name is None else str(name) for name in names)
+
+
+def _besides(line: LogRow) -> Any:
+    """Return the value that distinguishes two things of one type and the same names."""
+    return next(read_each("events", [line], _read_besides), UNKNOWN)
+
+
+def _read_besides(line: LogRow) -> Any:
+    shape = DATA.get(line.type)
+    if shape is TaskInstanceData:
+        return max(0, json.loads(line.body)["data"].get("map_index", 0))
+    if shape is DagRunData:
+        return json.loads(line.body)["data"].get("run_type") == TEST
+    return None

@@ -30,7 +30,7 @@ from monitor.clock import Clock
 from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database, savepoint
 from monitor.database.pubsub import DELIVERY, FEED, reconcile, run_ended, signal
-from monitor.event_log import append, id_conflicts
+from monitor.event_log import append
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.deployments import origin_of
 from monitor.event_log.ingest_queue import (
@@ -341,7 +341,7 @@ class Ingest:
         self, connection: Connection, events: Sequence[Event], duplicates: Sequence[int], now: datetime
     ) -> list[tuple[int, SeqAndEvent]]:
         """Log the duplicates that only share an id with another thing. Return each of them with its place."""
-        apart = id_conflicts.conflicting(connection, [events[place] for place in duplicates])
+        apart = append.conflicting(connection, [events[place] for place in duplicates])
         found = [(place, event) for place, event in zip(duplicates, apart, strict=True) if event is not None]
         if not found:
             return []

@@ -1,7 +1,7 @@
 """The transitions of incidents: events open, join, close and reopen them.
 
 `apply_event` brings the incidents up to a logged event. Which types of events open or close which incident is
-a table in incident_signals.py. A success closes only the failures that it answers (incident_order.py).
+a table in incident_signals.py. A success closes only the failures that it answers (incident_signals.py).
 
 `close`, `close_found`, `reopen`, `merge` and `name_file` are the changes that the monitor or a person makes.
 Airflow can deny failures (delivery/settle.py) and recoveries (`Recoveries` in delivery/confirm.py).
@@ -22,21 +22,22 @@ from monitor.event_log.projections.import_errors import BundleFile
 from monitor.events.data import DagRunData, TaskInstanceData
 from monitor.events.event import Event
 from monitor.notifications import incidents
-from monitor.notifications.incident_order import Order, order_of, schedule_moment
 from monitor.notifications.incident_signals import (
     IMPORT_ERROR,
     MISSING,
     Meaning,
+    Order,
     Signal,
     import_error_key,
     import_error_title,
     list_incident_keys,
     list_overtaken_keys,
+    order_of,
+    schedule_moment,
     signal_of,
 )
 from monitor.notifications.incidents import Incident
-from monitor.notifications.outbox import enqueue
-from monitor.notifications.outbox import reopen as outbox_reopen
+from monitor.notifications.outbox import decisions, enqueue
 
 BY_SYSTEM = "Windsock"
 """The closer of an incident that no person closed."""
@@ -81,7 +82,7 @@ def reopen(connection: Connection, incident: Incident, because: str, now: dateti
 
     If the same has failed anew meanwhile, the newer incident goes on with what this one had. The caller
     holds the log's lock."""
-    is_recovery_notified = outbox_reopen.take_back_recovered(
+    is_recovery_notified = decisions.take_back_recovered(
         connection, incident.id, incident.closed_seq, because, now
     )
     newer = next(iter(incidents.open_of(connection, [(incident.deployment, incident.key)])), None)
@@ -94,7 +95,7 @@ def reopen(connection: Connection, incident: Incident, because: str, now: dateti
 
 def merge(connection: Connection, incident: Incident, into: Incident, because: str, at: datetime) -> Incident:
     """Let another open incident go on with all that this one had, and close this one. Return the other."""
-    outbox_reopen.move_incident(connection, incident.id, into.id)
+    decisions.move_incident(connection, incident.id, into.id)
     incidents.close(connection, incident, None, because, at)
     return incidents.absorb(connection, into, incident)
 

@@ -13,7 +13,8 @@ from monitor.airflow.client import AirflowApi
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.errors import AirflowNotFound, AirflowRefused, EventError
-from monitor.event_log import id_conflicts, read
+from monitor.event_log import append as log
+from monitor.event_log import read
 from monitor.event_log.filters import Filter
 from monitor.event_log.ingest import Ingest
 from monitor.events.data import RUN_ENDS
@@ -99,7 +100,7 @@ class Backfills:
         since = self._clock() - LOOK_BACK
         through = [row for row in rows if (moment := completion_time(row)) and moment >= since]
         events = [await self._build_completed_event(row) for row in through]
-        lacking = await self._database.read(lambda connection: id_conflicts.lacking(connection, events))
+        lacking = await self._database.read(lambda connection: log.lacking(connection, events))
         await self._reporter.report([event for event in events if event.id in lacking])
         return any(completion_time(row) is None for row in rows)
 

@@ -21,7 +21,8 @@ from monitor.airflow.paging import ListingPage
 from monitor.clock import Clock
 from monitor.database.engine import Database
 from monitor.errors import EventError
-from monitor.event_log import id_conflicts, read
+from monitor.event_log import append as log
+from monitor.event_log import read
 from monitor.event_log.ingest import Ingest
 from monitor.event_log.projections import tries
 from monitor.event_log.projections.tries import LastState
@@ -171,7 +172,7 @@ class GapFiller:
         self, connection: Connection, events: Mapping[str, Event], settled_before: datetime
     ) -> list[Event]:
         source = f"/airflow/{self._deployment}"
-        lacking = id_conflicts.lacking(connection, events.values())
+        lacking = log.lacking(connection, events.values())
         lacking -= self._find_pruned_ends(connection, [events[event_id] for event_id in lacking])
         forgotten = {event_id for event_id in lacking if self._is_forgotten(events[event_id])}
         new = [event for event_id, event in events.items() if event_id in lacking - forgotten]

@@ -26,7 +26,7 @@ from monitor.event_log.projections import runs
 from monitor.observability.metrics import Metrics
 from monitor.reconciler.status import ReconcilerStatus
 from monitor.rules.model import Watch
-from monitor.watches import active_runs, observation
+from monitor.watches import observation
 from monitor.watches.asset_updates import Updates
 from monitor.watches.assets import BY_ASSET
 from monitor.watches.dependencies import (
@@ -43,7 +43,7 @@ from monitor.watches.dependencies import (
     unreachable,
 )
 from monitor.watches.findings import FindingTracker, Key, OpenFinding
-from monitor.watches.observation import Observation, ObservationWindow
+from monitor.watches.observation import Observation, ObservationWindow, find_active_runs
 from monitor.watches.registry import WatchKind, build_watch_kinds
 from monitor.watches.runs import BY_SCHEDULE
 from monitor.watches.thresholds import WatchSelector
@@ -195,7 +195,7 @@ class AirflowLook:
         if not asking:
             return [(kind, observation) for kind in self._kinds]
         try:
-            seen = replace(observation, active=await active_runs.ask(self._watched.api))
+            seen = replace(observation, active=await find_active_runs(self._watched.api))
         except WindsockError as error:
             self._report_failure("runs", [kind.name for kind in asking], error)
             return [(kind, observation) for kind in self._kinds if kind not in asking]

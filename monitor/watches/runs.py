@@ -37,9 +37,8 @@ from monitor.events.from_airflow import moment_of
 from monitor.events.from_watches import Bound
 from monitor.events.identity import run_key, stamp
 from monitor.rules.model import Watch
-from monitor.watches.active_runs import BACKFILL, SCHEDULED, ActiveRun
 from monitor.watches.findings import Finding, moment_in
-from monitor.watches.observation import Observation, tags_of
+from monitor.watches.observation import BACKFILL, SCHEDULED, ActiveRun, Observation, tags_of
 from monitor.watches.thresholds import WatchSelector, unusual_after
 
 LATE = "windsock.run.late"

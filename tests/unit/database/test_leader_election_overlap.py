@@ -16,8 +16,8 @@ from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.event_log import cursor, read
+from monitor.notifications.engine import Reminders
 from monitor.notifications.outbox.records import NotificationKind
-from monitor.notifications.reminders import Reminders
 from monitor.reconciler import status
 from monitor.retention import Retention
 from tests.sample import run_event

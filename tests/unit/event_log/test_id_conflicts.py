@@ -8,7 +8,8 @@ import pytest
 
 from monitor.concurrency import WakeSignal, end
 from monitor.database.engine import Database
-from monitor.event_log import id_conflicts, read
+from monitor.event_log import append as log
+from monitor.event_log import read
 from monitor.event_log.ingest import Ingest, Wakeups
 from monitor.events.event import Event, parse_event
 from monitor.events.reports import Reporter, accept_report
@@ -55,7 +56,7 @@ class Intake:
             await end([writer])
 
     def lacking(self, raw: dict[str, Any]) -> set[str]:
-        return self.database.read_now(lambda c: id_conflicts.lacking(c, [parse_event(raw)]))
+        return self.database.read_now(lambda c: log.lacking(c, [parse_event(raw)]))
 
     def logged(self) -> list[Any]:
         page = self.database.read_now(lambda c: read.read_after(c, 0, 100))

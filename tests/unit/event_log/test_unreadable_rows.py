@@ -15,15 +15,16 @@ from monitor.database.engine import Database
 from monitor.database.schema import deliveries, events
 from monitor.delivery.channels.mailbox import Mailbox
 from monitor.delivery.confirm import Recoveries
-from monitor.event_log import id_conflicts, read
+from monitor.event_log import append as log
+from monitor.event_log import read
 from monitor.event_log.filters import Filter, began_by, redact_body
 from monitor.event_log.projections import assets
 from monitor.event_log.projections.assets import AssetName
 from monitor.events.event import parse_event
 from monitor.notifications import silences as notifications_silences
+from monitor.notifications.engine import Reminders
 from monitor.notifications.outbox import queries, queue
 from monitor.notifications.outbox.records import State
-from monitor.notifications.reminders import Reminders
 from monitor.observability.metrics import UNREADABLE_ROWS
 from monitor.rules.model import Match
 from monitor.settings import Settings
@@ -124,7 +125,7 @@ def test_consumers_go_on(database: Database, clock: FakeClock, tmp_path: Path, b
     asyncio.run(updates.read_on(database))
     assert count("events") > before
     told = [parse_event(one) for one in failed]
-    assert database.read_now(lambda c: id_conflicts.lacking(c, told)) <= {one.id for one in told[1:]}
+    assert database.read_now(lambda c: log.lacking(c, told)) <= {one.id for one in told[1:]}
     name = AssetName("local", "file:///model.pkl")
     assert len(database.read_now(lambda c: assets.asset_updates(c, name, 10))) <= 1
     rows = database.read_now(lambda c: read.read_before(c, None, 10, Filter()))

@@ -12,10 +12,9 @@ from monitor.concurrency import WakeSignal
 from monitor.database.engine import Database
 from monitor.notifications import incidents, silences
 from monitor.notifications.decision import NotificationWindow
-from monitor.notifications.engine import Engine
+from monitor.notifications.engine import Engine, Reminders
 from monitor.notifications.outbox import decisions, queue
 from monitor.notifications.outbox.records import State
-from monitor.notifications.reminders import Reminders
 from monitor.rules.loader import default_config
 from monitor.rules.model import Config, Match
 from tests.sample import asset_event, moment, run_event, task_event

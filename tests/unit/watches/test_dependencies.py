@@ -12,8 +12,7 @@ from monitor.database.schema import watch_findings
 from monitor.events.identity import stamp
 from monitor.notifications.outbox.queries import ChannelOutage
 from monitor.rules.model import Watch
-from monitor.watches.active_runs import MAX_RUNS
-from monitor.watches.observation import SETTLING
+from monitor.watches.observation import MAX_RUNS, SETTLING
 from tests.unit.airflow_api_fake import FakeAirflow, serving
 from tests.unit.conftest import NOW, FakeClock
 from tests.unit.watch_support import Scene, kinds, play, run, told_run, told_update

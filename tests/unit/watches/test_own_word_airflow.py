@@ -18,8 +18,8 @@ from monitor.errors import AirflowError, AirflowNotFound, AirflowUnaddressable, 
 from monitor.events.from_airflow import run_type_of
 from monitor.events.from_watches import Bound
 from monitor.rules.model import Watch
-from monitor.watches.active_runs import ActiveRun
 from monitor.watches.auto_paused import AutoPaused
+from monitor.watches.observation import ActiveRun
 from monitor.watches.runs import HumanWaits, LongRun
 from tests.airflow_environment import AIRFLOW, REPOSITORY
 from tests.airflow_server import ENDED, AirflowServer

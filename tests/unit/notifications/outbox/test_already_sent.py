@@ -28,11 +28,11 @@ from monitor.delivery.sent_journal import (
 from monitor.event_log import cursor
 from monitor.event_log.cursor import Cursor
 from monitor.events.event import Event
+from monitor.notifications.engine import Reminders
 from monitor.notifications.outbox import queries, queue
 from monitor.notifications.outbox.already_sent import keys_of
 from monitor.notifications.outbox.records import Delivery, State
 from monitor.notifications.outbox.threads import threads
-from monitor.notifications.reminders import Reminders
 from monitor.rules.model import Config
 from tests.unit.conftest import NOW, FakeClock
 from tests.unit.delivery_support import TO, Office, failed_run
