@@ -14,7 +14,8 @@ RUN pip --python /opt/windsock/bin/python install --no-cache-dir --require-hashe
 COPY LICENSE README.md pyproject.toml /src/
 COPY templates /src/templates
 COPY monitor /src/monitor
-RUN pip --python /opt/windsock/bin/python install --no-cache-dir --no-deps /src
+COPY client /src/client
+RUN pip --python /opt/windsock/bin/python install --no-cache-dir --no-deps /src /src/client
 
 
 FROM $PYTHON_IMAGE AS monitor

@@ -78,14 +78,14 @@ $(BENCH_ENV)/.made: requirements/bench-hooks.txt | $(UV)
 	$(call sync,$(BENCH_ENV),$<,installing Airflow with the peer that bench/hooks.py compares with)
 	@touch $@
 
-$(MONITOR_ENV)/.made: requirements/monitor.txt pyproject.toml | $(UV)
+$(MONITOR_ENV)/.made: requirements/monitor.txt pyproject.toml client/pyproject.toml | $(UV)
 	$(call sync,$(MONITOR_ENV),$<,installing the monitor)
-	@VIRTUAL_ENV=$(MONITOR_ENV) $(UV) pip install --quiet --no-deps --editable .
+	@VIRTUAL_ENV=$(MONITOR_ENV) $(UV) pip install --quiet --no-deps --editable . --editable client
 	@touch $@
 
-$(DEV_ENV)/.made: requirements/dev.txt pyproject.toml | $(UV)
+$(DEV_ENV)/.made: requirements/dev.txt pyproject.toml client/pyproject.toml | $(UV)
 	$(call sync,$(DEV_ENV),$<,installing the monitor and what checks it)
-	@VIRTUAL_ENV=$(DEV_ENV) $(UV) pip install --quiet --no-deps --editable .
+	@VIRTUAL_ENV=$(DEV_ENV) $(UV) pip install --quiet --no-deps --editable . --editable client
 	@touch $@
 
 $(DOCS_ENV)/.made: requirements/docs.txt | $(UV)

@@ -23,7 +23,8 @@ done
 lock "airflow-$NEWEST-test"
 lock bench-hooks --exclude-newer "$(with_release $NEWEST)"
 ( cd .. && uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
-    --no-header --no-annotate --extra postgresql --extra otel pyproject.toml --output-file requirements/monitor.txt )
+    --no-header --no-annotate --extra postgresql --extra otel --excludes requirements/not-locked pyproject.toml \
+    --output-file requirements/monitor.txt )
 lock dev
 lock docs
 lock release

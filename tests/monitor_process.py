@@ -21,6 +21,8 @@ TLS = ssl.create_default_context()
 """Nothing here is encrypted; but each request by itself makes one of these, 15 ms of the processor."""
 WINDSOCK = Path(sys.executable).parent / "windsock"
 REPOSITORY = Path(__file__).resolve().parent.parent
+PYTHONPATH = f"{REPOSITORY}:{REPOSITORY / 'client'}"
+"""This checkout's monitor and client, whichever are installed."""
 
 
 class MonitorProcess:
@@ -36,7 +38,7 @@ class MonitorProcess:
         self.log = home / "monitor.log"
         self.env = {
             "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(REPOSITORY),  # this checkout's monitor, whichever one is installed
+            "PYTHONPATH": PYTHONPATH,
             "WINDSOCK_HOME": str(home / "windsock"),
             "WINDSOCK_PORT": str(self.port),
             "WINDSOCK_AUTH": "none",

@@ -7,10 +7,10 @@
 
 docs/feed.md describes the feed. The package needs only the standard library."""
 
-from windsock_client.errors import FeedError, FeedRefused
+from windsock_client.errors import FeedError, FeedRefused, FeedUnavailable
 from windsock_client.feed import Feed
 from windsock_client.records import Event, Reset
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Feed", "FeedError", "FeedRefused", "Reset"]
+__all__ = ["Event", "Feed", "FeedError", "FeedRefused", "FeedUnavailable", "Reset"]

@@ -11,13 +11,13 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from windsock_client.errors import Away, FeedError, FeedRefused
-from windsock_client.formats import NDJSON, SERVER_SENT_EVENTS
+from windsock_client.formats import JSON, NDJSON, SERVER_SENT_EVENTS
 from windsock_client.pace import retry_after
 
 CONNECT_SECONDS = 10.0
@@ -72,31 +72,37 @@ class Connection:
         self._socket.settimeout(silence)
         self._silence = silence
 
-    def ask(self, query: str, headers: Mapping[str, str]) -> str:
-        """Ask for the feed and return the format of the answer. Raises Away and FeedRefused."""
+    def ask(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        media_types: Collection[str] = (SERVER_SENT_EVENTS, NDJSON),
+    ) -> str:
+        """Send a GET request and return the answer's media type. Raises Away and FeedRefused."""
         # The socket's timeout is for each read: a server that says `100 Continue` for ever keeps within it.
         deadline = threading.Timer(self._silence, self.shut)
         deadline.daemon = True
         deadline.start()
         try:
-            self._http.request("GET", f"{self._address.path}/events{query}", headers=dict(headers))
+            self._http.request("GET", f"{self._address.path}{target}", headers=dict(headers))
             self._answer = self._http.getresponse()
-            return self._check_answer(self._answer)
+            return self._check_answer(self._answer, media_types)
         except (OSError, http.client.HTTPException) as error:
             raise _away(error) from error
         finally:
             deadline.cancel()
 
-    def _check_answer(self, answer: http.client.HTTPResponse) -> str:
+    def _check_answer(self, answer: http.client.HTTPResponse, media_types: Collection[str]) -> str:
         if answer.status >= 500 or answer.status in LATER:
             raise Away(_reason(answer), retry_after(answer.getheader("Retry-After")))
         media_type = answer.headers.get_content_type()
-        if answer.status == 200 and media_type in (SERVER_SENT_EVENTS, NDJSON):
+        if answer.status == 200 and media_type in media_types:
             return media_type
         if answer.status == 200:
             if not answer.read(1):  # http.client takes a head that breaks off for a whole one
                 raise Away("the answer has no body: it may have broken off")
-            reason = f"answers with {media_type}, which is no feed: is this the monitor's address?"
+            kind = "JSON" if JSON in media_types else "feed"
+            reason = f"answers with {media_type}, which is no {kind}: is this the monitor's address?"
         elif to := answer.getheader("Location"):
             reason = f"redirects to {to}; give that address, without /events"
         else:

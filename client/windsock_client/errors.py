@@ -29,6 +29,10 @@ class FeedRefused(FeedError):
         """The HTTP status of the answer."""
 
 
+class FeedUnavailable(FeedError):
+    """An error of get_json(): no answer, or the answer "later". Iterating waits instead."""
+
+
 class Away(Exception):
     """No answer, a lost connection, or the answer "later". This error never leaves the package."""
 

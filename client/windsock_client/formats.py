@@ -15,8 +15,11 @@ from windsock_client.records import Item, checked_cursor, event, reset, unreadab
 
 SERVER_SENT_EVENTS = "text/event-stream"
 NDJSON = "application/x-ndjson"
+JSON = "application/json"
 MAX_LINE = 16 * 1024 * 1024  # bytes: four times the largest request that the monitor takes events by
 LINE_BYTES = 48  # bytes of memory that a line of a message takes beside its text
+MAX_VALUES = 100_000  # of a message: as many as the monitor takes in one request; each takes 50 bytes or more
+VALUE_SIGNS = (b",", b"[", b"{")  # one of them stands before each value but a text's only one
 
 ItemStream = Iterator[tuple[str, Item | None]]
 
@@ -85,6 +88,16 @@ def ndjson(stream: Iterable[bytes], cursor: str) -> ItemStream:
 
 def _decode(cursor: str, data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return loads(data)
+    except ValueError as error:
         raise unreadable(cursor, data, error) from error
+
+
+def loads(data: bytes) -> Any:
+    """Decode JSON. Raises ValueError, also for a text that may hold more than MAX_VALUES values."""
+    if sum(map(data.count, VALUE_SIGNS)) > MAX_VALUES:
+        raise ValueError(f"it holds more than {MAX_VALUES} values")
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -162,6 +162,15 @@ class AirflowApi:
         """Return a token for a user of Airflow. Raises AirflowRefused if name or password are wrong."""
         return await self._connection.sign_in(username, password)
 
+    async def own_token(self) -> str:
+        """Return a token of the monitor's own user that does not end soon."""
+        return await self._connection.own_token()
+
+    async def trigger(self, dag_id: str) -> Row:
+        """Start a run now. Only `windsock up` does: the monitor writes nothing to Airflow."""
+        path = f"/dags/{quote_segment(dag_id)}/dagRuns"
+        return (await self._connection.post(path, {"logical_date": None}))[0]
+
     async def readable_dags(self, token: str | None = None) -> set[str]:
         """Return the dag_ids that the token's owner may read.
         Without a token, the owner is the monitor's own user. Raises AirflowRefused if the token has ended."""

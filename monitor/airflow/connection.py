@@ -288,7 +288,7 @@ class AirflowConnection:
         return await self._enforce_timeout(self._answer(api_request, token), str(api_request))
 
     async def post(self, path: str, body: Params) -> tuple[dict[str, Any], datetime]:
-        """Return the answer of a listing whose question is its body, as `get` does."""
+        """Return the answer to a body, as `get` does: of a listing whose question it is, or of a new run."""
         api_request = _ApiRequest("POST", path, body=body)
         return await self._enforce_timeout(self._answer(api_request, None), str(api_request))
 
@@ -319,13 +319,13 @@ class AirflowConnection:
     async def _open_signed(self, api_request: _ApiRequest, token: str | None) -> httpx.Response:
         """Send a request with the given token or the monitor's own.
         The monitor's own is renewed once if it is refused."""
-        bearer = token or await self._own_token()
+        bearer = token or await self.own_token()
         try:
             return await self._open(self._build_request(api_request, bearer), api_request.path_ids)
         except TokenRefused:
             if token:
                 raise
-            renewed = await self._own_token(refused=bearer)
+            renewed = await self.own_token(refused=bearer)
             return await self._open(self._build_request(api_request, renewed), api_request.path_ids)
 
     def _build_request(self, api_request: _ApiRequest, bearer: str) -> httpx.Request:
@@ -335,7 +335,7 @@ class AirflowConnection:
             api_request.method, url, params=api_request.params, json=api_request.body, headers=headers
         )
 
-    async def _own_token(self, refused: str | None = None) -> str:
+    async def own_token(self, refused: str | None = None) -> str:
         """Return the monitor's token. A token that ends soon or was refused is replaced."""
         async with self._signing_in:
             now = self.clock()

@@ -10,49 +10,35 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import aclosing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 
 from monitor.airflow.client import AirflowApi
-from monitor.bounded_http import BoundedClient
-from monitor.bounded_json import loads
-from monitor.cli.feed_client import (
-    CONNECT_SECONDS,
-    RESET,
-    Message,
-    Params,
-    TailRefused,
-    bearer,
-    local_time,
-    places,
-    why,
-)
-from monitor.cli.tail_lines import LinePrinter, Output, OutputGone, SettledDelivery
+from monitor.cli.tail_lines import LinePrinter, Output, OutputGone, SettledDelivery, local_time
 from monitor.cli.typer_app import cli, fail, settings_or_exit
 from monitor.clock import utc_now
-from monitor.concurrency import end
 from monitor.errors import WindsockError
-from monitor.events.identity import stamp
 from monitor.plain_text import line
 from monitor.rules.field_types import duration
 from monitor.settings import Settings
+from windsock_client import Event, Feed, FeedError, FeedUnavailable
 
 
 @dataclass(frozen=True)
 class TailOptions:
-    """What is to be shown, and until when."""
+    """The events that are to be shown, and when to end."""
 
     url: str
     token: str | None = field(default=None, repr=False)
-    filters: Params = field(default_factory=dict)
-    since: str | None = None
-    """RFC 3339."""
+    filters: dict[str, list[str]] = field(default_factory=dict)
+    since: datetime | None = None
     after: str = ""
     limit: int | None = None
     """Events, after which it ends."""
@@ -60,105 +46,113 @@ class TailOptions:
     """False: end with the last event that the log has when it begins."""
     as_json: bool = False
 
-    @property
-    def params(self) -> Params:
-        return {**self.filters, **({"since": self.since} if self.since else {})}
 
-
+HOLD_SECONDS = 0.5  # lines are held for so long: what happened before them may come after them
 DELIVERY_SECONDS = 2.0  # between two looks at the deliveries, which are in no feed
 DELIVERIES = 200  # the latest of them are looked at
 KNOWN_EVENTS = 10_000  # events that were shown, whose notifications are shown too where there is a filter
+SEQ_DIGITS = 19  # of a place in the log, which is below 2^63
+JOIN_SECONDS = 1.0  # at the end, for a request that is under way
 
 
-async def show(options: TailOptions, out: Console, err: Console) -> None:
-    """Print the feed until it ends or is cancelled. Raises TailRefused, OutputGone."""
-    async with BoundedClient(base_url=options.url) as client:
-        last = None if options.follow else await _last(client, options)
+def show(options: TailOptions, out: Console, err: Console) -> None:
+    """Print the feed until it ends or is interrupted. Raises WindsockError, FeedError, OutputGone."""
+    observer = _OutageReporter(options.url, err)
+    with _open_feed(options, observer) as feed:
+        last = None if options.follow else _find_last(feed, options)
         if last == 0:
             return
+        observer.on_place = lambda cursor: feed.close() if last is not None and _seq(cursor) >= last else None
         printer = LinePrinter(options.as_json, out)
-        delivery_reader = DeliveryReader(client, options, printer, err)
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            await _follow(
-                client, options, last, printer, _OutageReporter(options.url, err), delivery_reader, tasks
-            )
-            if not options.as_json and not options.follow:
-                await delivery_reader.look()
-            printer.flush()
-        finally:
-            await end(tasks)
+        deliveries = DeliveryReader(feed, options, printer, err)
+        with _repeat(printer.flush, HOLD_SECONDS, feed), _repeat(deliveries.look, DELIVERY_SECONDS, feed):
+            _print_feed(feed, options, printer, deliveries)
+        if not options.follow:
+            deliveries.look()
+        printer.flush()
 
 
-async def _follow(
-    client: httpx.AsyncClient,
-    options: TailOptions,
-    last: int | None,
-    printer: LinePrinter,
-    outages: _OutageReporter,
-    delivery_reader: DeliveryReader,
-    tasks: list[asyncio.Task[None]],
-) -> None:
-    """Read until the end that the options name. From the first answer on, deliveries are read beside it."""
+def _open_feed(options: TailOptions, observer: _OutageReporter) -> Feed:
+    try:
+        return Feed(
+            options.url,
+            token=options.token,
+            after=options.after or None,
+            since=options.since,
+            on_cursor=observer.on_cursor,
+            on_interruption=observer.on_interruption,
+            **options.filters,  # type: ignore[arg-type]
+        )
+    except ValueError as error:
+        raise WindsockError(str(error)) from None
+
+
+def _print_feed(feed: Feed, options: TailOptions, printer: LinePrinter, deliveries: DeliveryReader) -> None:
     count = 0
-    async with aclosing(places(client, options.params, options.token, options.after, outages)) as found:
-        async for cursor, message in found:
-            if not tasks and not options.as_json:
-                tasks.append(asyncio.ensure_future(printer.run()))
-                if options.follow:
-                    tasks.append(asyncio.ensure_future(delivery_reader.run()))
-            for task in tasks:
-                if task.done():
-                    task.result()  # raises why it ended: nobody reads the output any more
-            if message is not None:
-                printer.print(message)
-                delivery_reader.note(message)
-                count += message.type != RESET
-            if count == options.limit or (last is not None and _seq(cursor) >= last):
+    for item in feed:
+        printer.print(item)
+        if isinstance(item, Event):
+            deliveries.note(item)
+            count += 1
+            if count == options.limit:
                 return
+
+
+@contextmanager
+def _repeat(work: Callable[[], None], seconds: float, feed: Feed) -> Iterator[None]:
+    """Do the work again and again in a thread. An OutputGone of the work ends the feed and is raised here."""
+    ended = threading.Event()
+    gone: list[OutputGone] = []
+
+    def run() -> None:
+        try:
+            while not ended.wait(seconds):
+                work()
+        except OutputGone as error:
+            gone.append(error)
+            feed.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(JOIN_SECONDS)
+    if gone:
+        raise gone[0]
 
 
 class DeliveryReader:
     """Looks which notifications were settled since it began, and prints them among the events."""
 
-    def __init__(
-        self, client: httpx.AsyncClient, options: TailOptions, printer: LinePrinter, err: Console
-    ) -> None:
-        self._client = client
+    def __init__(self, feed: Feed, options: TailOptions, printer: LinePrinter, err: Console) -> None:
+        self._feed = feed
         self._options = options
         self._printer = printer
         self._err = err
-        self._since = datetime.fromisoformat((options.since or stamp(utc_now())).replace("Z", "+00:00"))
+        self._since = options.since or utc_now()
         self._events: dict[str, None] = {}
         self._shown: set[tuple[int, str]] = set()
         self._has_failed = False
 
-    def note(self, message: Message) -> None:
+    def note(self, event: Event) -> None:
         """Remember an event that was shown."""
-        self._events[str(message.data.get("id"))] = None
+        self._events[event.id] = None
         if len(self._events) > KNOWN_EVENTS:
             del self._events[next(iter(self._events))]
 
-    async def run(self) -> None:
-        """Never ends by itself."""
-        while True:
-            await asyncio.sleep(DELIVERY_SECONDS)
-            await self.look()
-
-    async def look(self) -> None:
+    def look(self) -> None:
         """Print what was settled since the last look. A monitor that is away is the feed's to say."""
+        if self._options.as_json or self._feed.cursor is None:  # the feed has not begun
+            return
         try:
-            answer = await self._client.get(
-                "/api/v1/deliveries",
-                params={"limit": DELIVERIES},
-                headers=bearer(self._options.token),
-                timeout=CONNECT_SECONDS,
-            )
-            if answer.status_code != httpx.codes.OK:
-                self._fail(why(answer, answer.content))
-                return
-            rows = [SettledDelivery.read(row) for row in loads(answer.content)["deliveries"]]
-        except httpx.HTTPError:
+            page = self._feed.get_json("/api/v1/deliveries", {"limit": DELIVERIES})
+            rows = [SettledDelivery.read(row) for row in page["deliveries"]]
+        except FeedUnavailable:
+            return
+        except FeedError as error:
+            self._fail(str(error))
             return
         except (ValueError, KeyError, TypeError, OverflowError):
             self._fail("the answer is no page of deliveries")
@@ -179,29 +173,23 @@ class DeliveryReader:
             _say(self._err, f"notifications are not shown: {reason}")
 
 
-async def _last(client: httpx.AsyncClient, options: TailOptions) -> int:
-    """The place in the log of the newest event that matches; 0 where none does."""
+def _find_last(feed: Feed, options: TailOptions) -> int:
+    """Return the place in the log of the newest event that matches; 0 if none does."""
     try:
-        answer = await client.get(
-            "/api/v1/events",
-            params={**options.filters, "limit": 1},
-            headers=bearer(options.token),
-            timeout=CONNECT_SECONDS,
-        )
-    except httpx.HTTPError as error:
-        raise _unreachable(options.url, str(error) or type(error).__name__) from None
-    if answer.status_code != 200:
-        raise TailRefused(why(answer, answer.content))
-    try:
-        return max((int(row["seq"]) for row in answer.json()["events"]), default=0)
+        page = feed.get_json("/api/v1/events", {**options.filters, "limit": 1})
+        return max((int(row["seq"]) for row in page["events"]), default=0)
+    except FeedUnavailable as error:
+        raise _unreachable(options.url, str(error)) from None
     except (ValueError, KeyError, TypeError):
-        raise TailRefused(
-            f"{answer.url} answers with what is no page of events: is it the monitor's?"
-        ) from None
+        raise WindsockError(f"{options.url} answers with no page of events: is it the monitor's?") from None
 
 
 def _seq(cursor: str) -> int:
-    return int(cursor.rpartition("-")[2] or 0)
+    """Return the place in the log; 0 before the first cursor. Raises WindsockError."""
+    seq = cursor.rpartition("-")[2] or "0"
+    if seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS:
+        return int(seq)
+    raise WindsockError(f"{cursor!r} is no cursor: is it the monitor's address?")
 
 
 class _OutageReporter:
@@ -212,18 +200,21 @@ class _OutageReporter:
         self._err = err
         self._has_begun = False
         self._lost = False
+        self.on_place: Callable[[str], None] = lambda _cursor: None
+        """Called with each cursor."""
 
-    def on_disconnect(self, reason: str) -> None:
+    def on_interruption(self, reason: str) -> None:
         if not self._has_begun:
             raise _unreachable(self._url, reason)
         if not self._lost:
             self._lost = True
             self._say(f"connection lost ({reason}); trying again …")
 
-    def on_data(self) -> None:
+    def on_cursor(self, cursor: str) -> None:
         if self._lost:
             self._say("back; going on from where it was cut off")
         self._has_begun, self._lost = True, False
+        self.on_place(cursor)
 
     def _say(self, text: str) -> None:
         _say(self._err, text)
@@ -233,26 +224,25 @@ def _say(err: Console, text: str) -> None:
     err.print(f"windsock: {line(text)}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _unreachable(url: str, reason: str) -> TailRefused:
-    return TailRefused(f"no feed from {url}: {reason}. Is the monitor running, and --url its address?")
+def _unreachable(url: str, reason: str) -> WindsockError:
+    return WindsockError(f"no feed from {url}: {reason}. Is the monitor running, and --url its address?")
 
 
-INTERRUPT_SECONDS = 0.5  # until an interrupt that was lost on the way is said again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-EVER = "1970-01-01T00:00:00Z"  # where to begin without --follow and a beginning: with the whole log
+EVER = datetime(1970, 1, 1, tzinfo=timezone.utc)  # the beginning without --follow: the whole log
 GLOBS = "Globs; any of several."
 
 
-def _moment(text: str) -> str:
-    """RFC 3339, from that or from how long ago. Raises typer.BadParameter."""
+def _moment(text: str) -> datetime:
+    """Return a moment from RFC 3339 or from how long ago it is. Raises typer.BadParameter."""
     try:
         ago = duration(text)
         assert isinstance(ago, timedelta)  # noqa: S101 (of a text it is nothing else)
-        return stamp(utc_now() - ago)
+        return utc_now() - ago
     except ValueError:
         pass
     try:
-        return stamp(datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone())
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text!r} is neither a moment such as 2026-11-22T10:00:00Z nor a duration such as 2h"
@@ -270,7 +260,7 @@ def tail(
     state: Annotated[list[str], typer.Option(help=GLOBS)] = [],  # noqa: B006
     asset: Annotated[list[str], typer.Option(help="Globs of assets' URIs.")] = [],  # noqa: B006
     since: Annotated[
-        str | None,
+        datetime | None,
         typer.Option(parser=_moment, metavar="MOMENT|DURATION", help="What the log has since then (2h)."),
     ] = None,
     after: Annotated[
@@ -314,27 +304,22 @@ def tail(
         as_json=as_json,
     )
     try:
-        asyncio.run(_tail(options, settings))
+        show(_sign_in(options, settings), Output(), Output(stderr=True))
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except OutputGone:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # nothing is left to be flushed into it
-    except WindsockError as error:
+    except (WindsockError, FeedError) as error:
         fail(str(error))
 
 
-async def _tail(options: TailOptions, settings: Settings | None) -> None:
-    """This machine's monitor is read as its own user; another address is shown no token but the one given."""
-    if settings and settings.auth == "airflow" and not options.token:
-        options = replace(options, token=await _own_token(settings))
-    showing = asyncio.ensure_future(show(options, Output(), Output(stderr=True)))
-    try:
-        await asyncio.wait({showing})
-    finally:
-        await end([showing], again=INTERRUPT_SECONDS)
-    await showing
+def _sign_in(options: TailOptions, settings: Settings | None) -> TailOptions:
+    """Read this machine's monitor as its own user. Another address is shown no token but the one given."""
+    if settings is None or settings.auth != "airflow" or options.token:
+        return options
+    return replace(options, token=asyncio.run(_own_token(settings)))
 
 
 async def _own_token(settings: Settings) -> str:
@@ -343,6 +328,6 @@ async def _own_token(settings: Settings) -> str:
         raise WindsockError("no token: set WINDSOCK_TOKEN, or WINDSOCK_AIRFLOW_URL with a user and password")
     api = AirflowApi.from_settings(settings.deployment, first, settings.airflow_timeout, utc_now)
     try:
-        return await api.sign_in(first.username, first.password.get_secret_value())
+        return await api.own_token()
     finally:
         await api.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+import threading
 from dataclasses import dataclass
 from datetime import date, datetime
 from heapq import heappop, heappush
@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from monitor.cli.feed_client import RESET, Message, local_time
 from monitor.delivery.messages.filters import shorten
+from monitor.errors import WindsockError
 from monitor.plain_text import line
 from monitor.web.templating import EventLine
+from windsock_client import Event, Reset
 
-HOLD_SECONDS = 0.5  # lines are held for so long: what happened before them may come after them
 MAX_HELD = 1_000  # lines that are held at once
 
 SIGNS = {
@@ -52,13 +52,23 @@ def shorten_run_id(run_id: str) -> str:
     return text if len(text) <= RUN_SIGNS else f"{text[:half]}…{text[half + 1 - RUN_SIGNS :]}"
 
 
-def render(message: Message) -> Text:
-    """One line for a terminal: when, the state, which DAG, task and run, and the beginning of an error."""
-    if message.type == RESET:
-        return Text(f"--:--:--  events may have been missed: {line(message.data['reason'])}", "bold red")
-    event = EventLine.read(0, message.data)
+def render(item: Event | Reset) -> Text:
+    """Return a line for a terminal: when, the state, which DAG, task and run, and the beginning of an error.
+
+    Raises WindsockError if the event's data is not what docs/events.md says.
+    """
+    if isinstance(item, Reset):
+        return Text(f"--:--:--  events may have been missed: {line(item.reason)}", "bold red")
+    try:
+        return _render_event(item)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        raise _unreadable(item) from None
+
+
+def _render_event(item: Event) -> Text:
+    event = EventLine.read(0, item.raw)
     sign, style = SIGNS.get(event.word, ("·", ""))
-    text = _begin_line(local_time(event.time), sign, event.word, style)
+    text = _begin_line(item.time.astimezone(), sign, event.word, style)
     if event.dag_id and event.kind != "asset":
         text.append(line(" · ".join(part for part in (event.dag_id, event.task) if part)), "bold")
         if event.run_id:
@@ -66,6 +76,15 @@ def render(message: Message) -> Text:
     else:
         text.append(line(event.subject), "bold")
     return text.append(f"  {shorten(line(event.detail), DETAIL_SIGNS)}") if event.detail else text
+
+
+def _unreadable(item: Event | Reset) -> WindsockError:
+    return WindsockError(f"what is told at {item.cursor} is no event: is it the monitor's address?")
+
+
+def local_time(moment: str) -> datetime:
+    """Return the moment in this machine's zone. Raises ValueError, OverflowError."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone()
 
 
 def _begin_line(moment: datetime, sign: str, word: str, style: str) -> Text:
@@ -132,7 +151,10 @@ class Output(Console):
 
 
 class LinePrinter:
-    """Lines for people, in the order of time; or a JSON object as the feed's NDJSON has it, an event."""
+    """A printer of lines for people, in the order of time, or of JSON objects as the feed's NDJSON has them.
+
+    Its methods may be called from several threads. All of them raise OutputGone.
+    """
 
     def __init__(self, as_json: bool, out: Console) -> None:
         self._as_json = as_json
@@ -140,34 +162,34 @@ class LinePrinter:
         self._days = Days(datetime.now().astimezone().date())
         self._held: list[tuple[datetime, int, Text]] = []
         self._number = 0
+        self._lock = threading.RLock()
 
-    def print(self, message: Message) -> None:
-        """Raises OutputGone."""
+    def print(self, item: Event | Reset) -> None:
+        """Print an item of the feed. Raises WindsockError if nobody can show it."""
         if self._as_json:
-            self._write(as_json(message))
-        elif message.type == RESET:
+            self._write(as_json(item))
+            return
+        text = render(item)
+        if isinstance(item, Event):
+            self.add(item.time.astimezone(), text)
+            return
+        with self._lock:
             self.flush()
-            self._out.print(render(message), soft_wrap=True)
-        else:
-            self.add(local_time(message.data["time"]), render(message))
+            self._out.print(text, soft_wrap=True)
 
     def add(self, moment: datetime, text: Text) -> None:
-        """Hold a line until what happened before it has come too. Raises OutputGone."""
-        self._number += 1
-        heappush(self._held, (moment, self._number, text))
-        if len(self._held) > MAX_HELD:
-            self._print_first()
-
-    async def run(self) -> None:
-        """Print what has been held for long enough. Raises OutputGone."""
-        while True:
-            await asyncio.sleep(HOLD_SECONDS)
-            self.flush()
+        """Hold a line until what happened before it has come too."""
+        with self._lock:
+            self._number += 1
+            heappush(self._held, (moment, self._number, text))
+            if len(self._held) > MAX_HELD:
+                self._print_first()
 
     def flush(self) -> None:
-        """Raises OutputGone."""
-        while self._held:
-            self._print_first()
+        """Print what is held."""
+        with self._lock:
+            while self._held:
+                self._print_first()
 
     def _print_first(self) -> None:
         moment, _, text = heappop(self._held)
@@ -183,7 +205,13 @@ class LinePrinter:
             raise OutputGone from None
 
 
-def as_json(message: Message) -> str:
-    """ASCII: nothing in it can command a terminal."""
-    record: dict[str, Any] = {"reason": message.data["reason"]} if message.type == RESET else message.data
-    return json.dumps({"id": message.id, "reset" if message.type == RESET else "event": record})
+def as_json(item: Event | Reset) -> str:
+    """Return the item as the feed's NDJSON has it, in ASCII: nothing in it can command a terminal.
+
+    Raises WindsockError if it is nested too deeply.
+    """
+    record = {"event": item.raw} if isinstance(item, Event) else {"reset": {"reason": item.reason}}
+    try:
+        return json.dumps({"id": item.cursor, **record})
+    except RecursionError:
+        raise _unreadable(item) from None

@@ -22,10 +22,19 @@ from rich.markup import escape
 
 from monitor.cli.up.airflow import REPOSITORY, clean_base
 from monitor.cli.up.home import Home, open_home
-from monitor.cli.up.processes import LOOPBACK, PartDied, Port, Processes, hold
-from monitor.cli.up.report import Screen
+from monitor.cli.up.processes import (
+    LOOPBACK,
+    Interrupted,
+    PartDied,
+    Port,
+    Processes,
+    guard,
+    hold,
+    on_signals,
+)
+from monitor.cli.up.screen import Screen
 from monitor.cli.up.setup import NOBODY, monitor_command
-from monitor.cli.up.stack import EXIT_FAILED, Interrupted, on_signals
+from monitor.cli.up.stack import EXIT_FAILED
 from monitor.concurrency import first_of
 from monitor.errors import WindsockError
 from monitor.settings_loading import load_settings
@@ -136,7 +145,7 @@ class DevStack:
         )
 
 
-async def develop(home: Home, lock: int, screen: Screen) -> None:
+async def develop(home: Home, lock: int, guarded_by: int, screen: Screen) -> None:
     """Run the monitor and the sample events until a signal comes. Raises Interrupted."""
     os.chdir(home.root)  # an .env of the checkout may name a mail server, and the monitor would read it
     settings = load_settings(env_file=None, home=home.root, auth="none", host=LOOPBACK)
@@ -146,22 +155,26 @@ async def develop(home: Home, lock: int, screen: Screen) -> None:
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     stack = DevStack(home, lock, monitor, mailbox, screen, secret)
     events = SampleEvents(stack.url, secret, home.spool)
-    await first_of(stack.run(), events.run(stack.ready), on_signals(Processes(home.logs)))
+    await first_of(stack.run(), events.run(stack.ready), on_signals(guarded_by))
 
 
 def main() -> int:
     """The exit status: 0 once Ctrl-C has ended it, 1 if it could not start."""
     screen = Screen()
     root = Path(os.environ.get("WINDSOCK_HOME", REPOSITORY / ".windsock")) / "dev"
+
+    def work(guarded_by: int) -> int:
+        asyncio.run(develop(home, lock, guarded_by, screen))
+        return 0
+
     try:
         with open_home(root) as (home, lock):
-            asyncio.run(develop(home, lock, screen))
+            return guard(work)
     except WindsockError as error:
         screen.refuse(str(error))
         return EXIT_FAILED
     except Interrupted:
         return 0
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from tests import wait
 from tests.chart.cases import SECRETS, SMALLEST
 from tests.chart.helm import Manifest, merged, render
 from tests.chart.pods import environment, monitor, the
-from tests.monitor_process import REPOSITORY, WINDSOCK
+from tests.monitor_process import PYTHONPATH, WINDSOCK
 from tests.ports import free_port
 
 RULES = "receivers:\n  team:\n    email: [team@example.com]\n"
@@ -27,7 +27,7 @@ def place(manifests: list[Manifest], folder: Path) -> dict[str, str]:
     given = environment(monitor(manifests))
     for place, there in moved.items():
         given = {name: value.replace(place, there) for name, value in given.items()}
-    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), **given}
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH, **given}
 
 
 def test_migrate_then_serve(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from tests.feed.canned import HEAD, Canned, answer
 from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import settings
 from tests.unit.web_support import Served, SignInAirflow, serving, with_sign_in
-from windsock_client import Event, Feed, FeedError, FeedRefused, Reset
-from windsock_client.formats import LINE_BYTES, MAX_LINE, lines, ndjson, server_sent_events
+from windsock_client import Event, Feed, FeedError, FeedRefused, FeedUnavailable, Reset
+from windsock_client.feed import MAX_PAGE
+from windsock_client.formats import LINE_BYTES, MAX_LINE, MAX_VALUES, lines, ndjson, server_sent_events
 from windsock_client.pace import LONGEST_ASKED, LONGEST_WAIT, Pace, retry_after
 from windsock_client.records import Item
 
@@ -95,6 +96,67 @@ def test_a_heartbeat_moves_the_cursor() -> None:
         feed.close()
         reader.join(SOON)
         assert not reader.is_alive()
+
+
+def test_a_cursor_and_an_interruption_are_reported_before_what_follows() -> None:
+    """An exception of a callback ends the iteration, and closing in one still hands out the item."""
+    seen: list[str] = []
+    first = HEAD + b": heartbeat\nid: e-1\n\n" + sse(2, run_event("running"))
+    with (
+        Canned(first, HEAD + sse(3, run_event())) as server,
+        Feed(server.url, silence=0.3, on_cursor=seen.append, on_interruption=seen.append) as feed,
+    ):
+        seen += [f"took {event.cursor}" for event in take(feed, 2)]
+    assert [*seen[:2], *seen[3:]] == ["e-1", "e-2", "e-3", "took e-2", "took e-3"]
+    assert "timed out" in seen[2]
+
+    with Canned(HEAD + sse(1, run_event()) + sse(2, run_event())) as server:
+        closing = Feed(server.url, on_cursor=lambda _: closing.close())
+        assert [item.cursor for item in closing] == ["e-1"]
+
+    def give_up(reason: str) -> None:
+        raise TimeoutError(reason)
+
+    with (
+        Canned(answer("503 Service Unavailable", b'{"detail": "busy"}')) as server,
+        Feed(server.url, on_interruption=give_up) as feed,
+        pytest.raises(TimeoutError, match="busy"),
+    ):
+        take(feed, 1)
+
+
+def test_a_page_of_the_api(settings: Settings) -> None:
+    airflow = SignInAirflow()
+    airflow.add("ann", "pw", ["etl"])
+    with airflow.serving(), serving(with_sign_in(settings, airflow)) as monitor:
+        monitor.post([run_event(), run_event("failed"), run_event(dag_id="secret")])
+        with Feed(monitor.url, token=airflow.token("ann")) as feed:
+            page = feed.get_json("/api/v1/events", {"dag_id": ["e*", "s*"], "limit": 1})
+        assert [row["event"]["data"]["dag_id"] for row in page["events"]] == ["etl"]
+        with Feed(monitor.url) as feed, pytest.raises(FeedRefused) as refused:
+            feed.get_json("/api/v1/events")
+        assert refused.value.status == 401
+
+
+PAGES = [
+    (answer("503 Service Unavailable", b'{"detail": "busy"}'), FeedUnavailable, "busy"),
+    (answer("200 OK", b"<html>", Content_Type="text/html"), FeedRefused, "text/html, which is no JSON"),
+    (answer("200 OK", b"{", Content_Type="application/json"), FeedError, "is no JSON"),
+    (answer("200 OK", b"[" * 100_000, Content_Type="application/json"), FeedError, "nested too deeply"),
+    (
+        answer("200 OK", b"[0" + b",0" * MAX_VALUES + b"]", Content_Type="application/json"),
+        FeedError,
+        "values",
+    ),
+    (answer("200 OK", b" " * (MAX_PAGE + 1), Content_Type="application/json"), FeedError, "is longer than"),
+]
+
+
+@pytest.mark.parametrize(("told", "error", "words"), PAGES, ids=[words for _, _, words in PAGES])
+def test_what_is_no_page_is_an_error(told: bytes, error: type[FeedError], words: str) -> None:
+    with Canned(told) as server, Feed(server.url) as feed, pytest.raises(error, match=words) as raised:
+        feed.get_json("/api/v1/events")
+    assert raised.type is error
 
 
 def test_a_dead_connection_is_noticed_and_resumed() -> None:
@@ -179,6 +241,7 @@ def test_a_token_that_no_header_can_carry_is_not_repeated() -> None:
         ("https://me:secret@windsock.example.com", {}, "give a token"),
         ("https://windsock.example.com/?type=x", {}, "filters are parameters"),
         ("https://windsock.example.com", {"dagid": "etl"}, "dagid: is no filter; there are deployment"),
+        ("https://windsock.example.com", {"after": "e-1\r\nX: y"}, "after: .* is no cursor"),
         ("https://windsock.example.com", {"since": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001
     ],
 )
@@ -249,6 +312,7 @@ NONSENSE = [
     b"id: \x1b]0;x\x07\n\n",
     b"id: " + b"9" * 5_000 + b"\n\n",
     b"event: \xff\ndata: {}\n\n",
+    b"id: e-1\ndata: [" + b"[]," * MAX_VALUES + b"0]\n\n",
     *(
         sse(1, run_event() | change)
         for change in ({"id": 5}, {"data": [1]}, {"time": "0001-01-01T00:00:00+14:00"}, {"time": None})

@@ -21,14 +21,14 @@ from tests import wait
 from tests.feed.canned import Canned, answer
 from tests.feed.conftest import Started
 from tests.feed.log import Log
-from tests.monitor_process import REPOSITORY, WINDSOCK, MonitorProcess
+from tests.monitor_process import PYTHONPATH, WINDSOCK, MonitorProcess
 from tests.sample import run_event
 from tests.unit.conftest import settings
 from tests.unit.web_support import SignInAirflow, serving, with_sign_in
 
 __all__ = ["settings"]
 
-ENV = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "TZ": "Asia/Kolkata", "LANG": "C.UTF-8"}
+ENV = {"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH, "TZ": "Asia/Kolkata", "LANG": "C.UTF-8"}
 ENDS_WITHIN = 30.0
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*[39]\d")  # ECMA-48's: bold and dim are none
 
@@ -210,10 +210,10 @@ def test_a_wrong_option_is_named(
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        (answer("200 OK", b"<html>", Content_Type="text/html"), "is it the monitor's?"),
+        (answer("200 OK", b"<html>", Content_Type="text/html"), "is this the monitor's address?"),
         (answer("302 Found", Location="/login"), "redirects to /login"),
-        (answer("404 Not Found", b"{}"), "answers 404"),
-        (answer("401 Unauthorized", b'{"detail": "sign in"}'), "windsock: sign in"),
+        (answer("404 Not Found", b"{}"), "404 Not Found"),
+        (answer("401 Unauthorized", b'{"detail": "sign in"}'), "401 sign in"),
     ],
 )
 def test_what_is_no_monitor_is_said(told: bytes, words: str, options: list[str]) -> None:

@@ -20,6 +20,8 @@ WITHOUT_IMPORT = {
     "uvloop",  # uvicorn's
 }
 """Declared because a library looks for them by itself."""
+OWN = {"windsock_client": "windsock-client"}
+"""Packages of this repository that are installed as editable: their files name no package."""
 HOST = {"airflow"}
 """What the plugin may import besides the standard library: it runs in an Airflow that is there already."""
 
@@ -59,7 +61,9 @@ def _files(name: str) -> frozenset[str]:
 
 def _distributions(module: str) -> set[str]:
     """The distributions that an imported module is of. A namespace (opentelemetry) is of several."""
-    providers = set(_providers()[module.partition(".")[0]])
+    if (package := module.partition(".")[0]) in OWN:
+        return {OWN[package]}
+    providers = set(_providers()[package])
     if len(providers) == 1:
         return providers
     path = module.replace(".", "/")

@@ -10,7 +10,7 @@ import pytest
 from monitor.errors import SettingsError
 from monitor.secret_files import doubts, make_home, require_own_home
 from monitor.settings_loading import load_environment
-from tests.monitor_process import REPOSITORY, WINDSOCK
+from tests.monitor_process import PYTHONPATH, WINDSOCK
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to another user")
@@ -80,7 +80,7 @@ def test_the_command_believes_no_settings_of_another_users_home(tmp_path: Path) 
     home.mkdir()
     (home / "up.env").write_text("WINDSOCK_AUTH=none\n")
     os.chown(home, NOBODY, NOBODY)
-    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "WINDSOCK_HOME": str(home)}
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH, "WINDSOCK_HOME": str(home)}
     done = subprocess.run([WINDSOCK, "check"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 2
     assert f"WINDSOCK_HOME: {home} (owner {NOBODY}" in done.stderr
@@ -88,7 +88,7 @@ def test_the_command_believes_no_settings_of_another_users_home(tmp_path: Path) 
 
 
 def checked(folder: Path) -> "subprocess.CompletedProcess[str]":
-    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "WINDSOCK_HOME": str(folder / "home")}
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH, "WINDSOCK_HOME": str(folder / "home")}
     return subprocess.run([WINDSOCK, "check"], cwd=folder, env=env, capture_output=True, text=True)
 
 

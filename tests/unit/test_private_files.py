@@ -4,14 +4,14 @@ import stat
 import subprocess
 from pathlib import Path
 
-from tests.monitor_process import REPOSITORY, WINDSOCK
+from tests.monitor_process import PYTHONPATH, WINDSOCK
 
 
 def test_what_a_command_writes_is_its_users_alone(tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = {
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": PYTHONPATH,
         "WINDSOCK_HOME": str(home),
         "WINDSOCK_AUTH": "none",
     }

@@ -14,7 +14,7 @@ import pytest
 from monitor.cli.up.home import Home, keep_settings, open_home
 from monitor.errors import SettingsError
 from monitor.settings_loading import UP_FILE, load_settings_of_up
-from tests.monitor_process import REPOSITORY, WINDSOCK, MonitorProcess
+from tests.monitor_process import PYTHONPATH, REPOSITORY, WINDSOCK, MonitorProcess
 from tests.sample import run_event
 from tests.unit.airflow_api_fake import PASSWORD, USERNAME, FakeAirflow, serving
 from tests.unit.conftest import FakeClock, sign
@@ -66,7 +66,7 @@ def test_every_command_of_the_tutorial_works(monitor: MonitorProcess) -> None:
         done = subprocess.run(
             [WINDSOCK, *words],
             cwd=monitor.home,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)},
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": PYTHONPATH},
             capture_output=True,
             text=True,
             check=False,

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from monitor.cli.up.processes import CAN_HOLD, LOOPBACK, NEIGHBORS, CannotStart, hold
+from monitor.cli.up.processes import LOOPBACK, NEIGHBORS, ON_LINUX, CannotStart, hold
 
 
 def test_a_taken_port_is_replaced_and_said() -> None:
@@ -24,7 +24,7 @@ def test_a_free_port_is_given() -> None:
     again.release()
 
 
-@pytest.mark.skipif(not CAN_HOLD, reason="this system cannot hold a port for a server")
+@pytest.mark.skipif(not ON_LINUX, reason="this system cannot hold a port for a server")
 def test_a_held_port_is_given_to_nobody_by_chance_and_to_its_server() -> None:
     port = hold(0)
     with socket.socket() as stranger, pytest.raises(OSError, match="in use"):

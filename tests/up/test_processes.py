@@ -1,5 +1,6 @@
 """Nothing that was started is left, however it ends. Real processes; actor.py says how they behave."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,10 +13,11 @@ from typing import cast
 import psutil
 import pytest
 
+from monitor.cli.up.processes import CannotStart, Processes
+from tests.monitor_process import PYTHONPATH
 from tests.wait import DEADLINE, until
 
 SUPERVISE = Path(__file__).with_name("supervise.py")
-REPOSITORY = Path(__file__).parents[2]
 SHORT = 0.3  # seconds of grace for those that do not listen
 LONG = 600.0  # seconds: longer than any test waits
 HOW_MANY = {"sleep": 1, "deaf": 1, "listen": 1, "family": 3, "crash": 1, "segfault": 0}
@@ -32,7 +34,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         with (tmp_path / f"said by {'-'.join(behaviours)}").open("wb") as said:
             process = subprocess.Popen(
                 [sys.executable, SUPERVISE, tmp_path, str(grace), *behaviours],
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 start_new_session=True,
@@ -112,16 +114,29 @@ def test_a_killed_supervisor_takes_everything_along(start: Start, tmp_path: Path
     assert not _alive(pids)
 
 
-def test_a_killed_wrapper_ends_everything(start: Start, tmp_path: Path) -> None:
+def test_a_killed_component_ends_everything(start: Start, tmp_path: Path) -> None:
     supervisor = start("family", "sleep")
     pids = _wait_for(tmp_path, "family", "sleep")
-    wrapper = next(
-        child for child in psutil.Process(supervisor.pid).children() if "family" in child.cmdline()
+    component = next(
+        process
+        for process in psutil.Process(supervisor.pid).children(recursive=True)
+        if process.cmdline()[1:3] == [str(SUPERVISE.with_name("actor.py")), "family"]
     )
-    wrapper.kill()
+    component.kill()
     said = _end_of(supervisor)
     assert supervisor.returncode == 1
     assert "family was ended by SIGKILL" in said
+    assert not _alive(pids)
+    assert not _of(tmp_path)
+
+
+def test_a_guard_outlives_the_killed_work_and_ends_the_rest(start: Start, tmp_path: Path) -> None:
+    supervisor = start("sleep", "deaf", "family")
+    pids = _wait_for(tmp_path, "sleep", "deaf", "family")
+    (work,) = psutil.Process(supervisor.pid).children()
+    work.kill()
+    supervisor.wait(DEADLINE)
+    assert supervisor.returncode == 128 + signal.SIGKILL
     assert not _alive(pids)
     assert not _of(tmp_path)
 
@@ -155,11 +170,10 @@ def test_a_second_signal_waits_for_nobody(start: Start, tmp_path: Path) -> None:
     assert not _of(tmp_path)
 
 
-def test_a_command_that_is_none_is_told(start: Start, tmp_path: Path) -> None:
-    wrapper = [sys.executable, "-I", "-m", "monitor.cli.up.processes", "1", str(tmp_path / "nothing")]
-    ended = subprocess.run(wrapper, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert ended.returncode == 127
-    assert f"cannot start {tmp_path}/nothing: No such file or directory" in ended.stderr
+def test_a_command_that_is_none_is_told(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing"
+    with pytest.raises(CannotStart, match=f"cannot start {nothing}: No such file or directory"):
+        asyncio.run(Processes(tmp_path).start("nothing", [nothing], {}))
 
 
 def test_a_home_is_used_by_one(start: Start, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ OLD = {
 }
 NEW = {
     "windsock_monitor": (MONITOR, ("monitor/__init__.py", "monitor/app.py")),
+    "windsock_client": ("", ("windsock_client/__init__.py",)),
     "airflow_windsock": (PLUGIN, ("airflow_windsock/__init__.py", "windsock_plugin.py")),
 }
 """Each distribution with its entry points and some of its files: those of the same name, and others."""
@@ -82,4 +83,7 @@ def test_one_plugin_and_one_monitor_are_left(tmp_path: Path) -> None:
     names, missing, folders = json.loads(found.stdout)
     assert names == ["airflow-windsock", "windsock-monitor"]
     assert missing == []
-    assert [name for name in folders if not name.endswith(".dist-info")] == ["airflow_windsock"]
+    assert [name for name in folders if not name.endswith(".dist-info")] == [
+        "airflow_windsock",
+        "windsock_client",
+    ]

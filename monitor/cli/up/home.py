@@ -12,9 +12,9 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,79 +27,47 @@ from monitor.settings_loading import UP_FILE
 ADMIN = "admin"
 MIN_FREE_BYTES = 300 * 1024**2  # Airflow's database, logs and models of some hundred runs
 ENDING_SECONDS = 20.0  # if the last run was killed, its processes notice and end within this time
+ANOTHER = "make run WINDSOCK_HOME=/some/other/folder"
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """Made once for each home; both sides of everything that is signed or signed in to."""
-
-    ingest_secret: str
-    session_secret: str
-    airflow_password: str
-    jwt_secret: str
-    api_secret_key: str
-    fernet_key: str
 
 
 def _token() -> str:
     return secrets.token_urlsafe(48)
 
 
-MAKERS: dict[str, Callable[[], str]] = {
-    "ingest_secret": lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
-    "session_secret": _token,
-    "airflow_password": lambda: secrets.token_urlsafe(12),  # a person types it
-    "jwt_secret": _token,
-    "api_secret_key": _token,
-    "fernet_key": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-}
-
-
 @dataclass(frozen=True)
+class Secrets:
+    """The secrets of a home, for both sides of everything that is signed or signed in to."""
+
+    ingest_secret: str = field(
+        default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    )
+    session_secret: str = field(default_factory=_token)
+    airflow_password: str = field(default_factory=lambda: secrets.token_urlsafe(12))  # a person types it
+    jwt_secret: str = field(default_factory=_token)
+    api_secret_key: str = field(default_factory=_token)
+    fernet_key: str = field(
+        default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    )
+
+
 class Home:
     """The folders and files below the home, all absolute."""
 
-    root: Path
-
-    @property
-    def airflow(self) -> Path:
-        return self.root / "airflow"
-
-    @property
-    def airflow_database(self) -> Path:
-        return self.airflow / "airflow.db"
-
-    @property
-    def airflow_migrated(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.airflow = self.root / "airflow"
+        self.airflow_database = self.airflow / "airflow.db"
+        self.airflow_migrated = self.airflow / "migrated-by"
         """Holds the version of the Airflow that last migrated the database."""
-        return self.airflow / "migrated-by"
-
-    @property
-    def airflow_passwords(self) -> Path:
-        return self.airflow / "passwords.json"
-
-    @property
-    def spool(self) -> Path:
-        return self.root / "spool"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
-
-    @property
-    def settings(self) -> Path:
+        self.airflow_passwords = self.airflow / "passwords.json"
+        self.spool = self.root / "spool"
+        self.models = self.root / "models"
+        self.logs = self.root / "logs"
+        self.settings = self.root / UP_FILE
         """The monitor's settings, for the commands that ask about it."""
-        return self.root / UP_FILE
-
-    @property
-    def secrets(self) -> Path:
-        return self.root / "secrets.json"
+        self.secrets = self.root / "secrets.json"
 
 
 @contextmanager
@@ -109,7 +77,7 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
     Who starts processes in the home hands the descriptor to them: the home is free again when the last of
     them has ended, however its starter ended. Raises CannotStart: not writable, full, or in use.
     """
-    home = Home(root.absolute())
+    home = Home(root)
     with _explain_errors(home):
         for folder in (home.root, home.airflow, home.spool, home.models, home.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
@@ -124,15 +92,14 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
 
 
 def load_secrets(home: Home) -> Secrets:
-    """The home's secrets; those that it lacks are made and kept. Raises CannotStart for a broken file."""
+    """Return the home's secrets; make and keep those that it lacks. Raises CannotStart for a broken file."""
     with _explain_errors(home):
         stored = _read_secrets(home.secrets)
-        missing = {name: make() for name, make in MAKERS.items() if not stored.get(name)}
-        values = {**stored, **missing}
-        if missing:
-            write_private(home.secrets, json.dumps(values, indent=1))
-        write_private(home.airflow_passwords, json.dumps({ADMIN: values["airflow_password"]}))
-    return Secrets(**{name: values[name] for name in MAKERS})
+        made = Secrets(**{name: stored[name] for name in asdict(Secrets()) if stored.get(name)})
+        if asdict(made) != stored:
+            write_private(home.secrets, json.dumps(asdict(made), indent=1))
+        write_private(home.airflow_passwords, json.dumps({ADMIN: made.airflow_password}))
+    return made
 
 
 def keep_settings(home: Home, environment: Mapping[str, str]) -> None:
@@ -142,13 +109,10 @@ def keep_settings(home: Home, environment: Mapping[str, str]) -> None:
         for name, value in sorted(environment.items())
         if name.startswith("WINDSOCK_") or name == "NOTIFICATION_EMAIL_TO"
     }
-    lines = [f"{name}='{_escape(value)}'\n" for name, value in values.items()]
+    escaped = str.maketrans({"\\": "\\\\", "'": "\\'"})
+    lines = [f"{name}='{value.translate(escaped)}'\n" for name, value in values.items()]
     with _explain_errors(home):
         write_private(home.settings, "# Written by `windsock up` at each start.\n" + "".join(lines))
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -177,26 +141,21 @@ def _read_secrets(path: Path) -> dict[str, str]:
 
 
 def _take(lock: int, home: Home) -> None:
+    """Take the lock, and write down who has it. Wait while processes of a killed run still end."""
     deadline = time.monotonic() + ENDING_SECONDS
-    while not _try_lock(lock):
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
         owner = os.pread(lock, 20, 0).decode(errors="replace").strip()
         if time.monotonic() > deadline or (owner.isdigit() and psutil.pid_exists(int(owner))):
             raise CannotStart(
                 f"windsock is already running in {home.root} (process {owner or 'unknown'}). Stop that one "
-                f"with Ctrl-C or `kill {owner or '<its id>'}`, or give this one a home of its own: "
-                "make run WINDSOCK_HOME=/some/other/folder"
+                f"with Ctrl-C or `kill {owner or '<its id>'}`, or give this one a home of its own: {ANOTHER}"
             )
         time.sleep(0.1)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _check_space(home: Home) -> None:
@@ -204,17 +163,17 @@ def _check_space(home: Home) -> None:
     if free < MIN_FREE_BYTES:
         raise CannotStart(
             f"{home.root} has {free // 1024**2} MB left and at least {MIN_FREE_BYTES // 1024**2} MB are "
-            "needed. Free some space, or choose another place: make run WINDSOCK_HOME=/some/other/folder"
+            f"needed. Free some space, or choose another place: {ANOTHER}"
         )
 
 
-@contextlib.contextmanager
+@contextmanager
 def _explain_errors(home: Home) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise CannotStart(
-            f"cannot write {error.filename or home.root}: {reason}. Mend that, or choose another place: "
-            "make run WINDSOCK_HOME=/some/other/folder"
+            f"cannot write {error.filename or home.root}: {reason}. "
+            f"Mend that, or choose another place: {ANOTHER}"
         ) from None

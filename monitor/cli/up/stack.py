@@ -1,22 +1,38 @@
 """The run of `windsock up`, from its start to its end."""
 
 import asyncio
-import signal
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
-import httpx
-
+from monitor.airflow.client import COMPONENTS, AirflowApi, components
+from monitor.airflow.paging import Row
 from monitor.cli.up import report
-from monitor.cli.up.airflow import AirflowClient, DagRun, SignIn, open_client
 from monitor.cli.up.home import ADMIN, Home, open_home, write_private
-from monitor.cli.up.processes import GRACE_SECONDS, CannotStart, NotAllHappened, Processes
-from monitor.cli.up.report import DemoProgress, FeedRecorder, Screen, Stack, poll_until
+from monitor.cli.up.processes import (
+    GRACE_SECONDS,
+    SIGNALLED,
+    CannotStart,
+    Interrupted,
+    NotAllHappened,
+    Processes,
+    guard,
+    on_signals,
+)
+from monitor.cli.up.report import DemoProgress, Heard, poll_until
+from monitor.cli.up.screen import Screen
 from monitor.cli.up.setup import Options, Setup, monitor_command, prepare
+from monitor.clock import utc_now
 from monitor.concurrency import first_of
+from monitor.delivery.channels.mailbox import Mailbox
 from monitor.errors import AirflowError, WindsockError
+from windsock_client import Feed, FeedError
 
-COMPONENTS: dict[str, tuple[str, ...]] = {
+REQUEST_SECONDS = 20.0  # an api-server that starts while the machine is busy answers late, and it does answer
+EXIT_FAILED = 1
+COMMANDS: dict[str, tuple[str, ...]] = {
     "api-server": (),
     "scheduler": ("--skip-serve-logs",),  # would listen on all addresses; logs are read from the disk
     "dag-processor": (),
@@ -28,37 +44,74 @@ GRACE = {
 }
 """Seconds that a component gets to end, where Airflow 3.3.2 would take them all for nothing."""
 
+T = TypeVar("T")
 
-async def start_all(stage: Stack) -> None:
-    """Until everything is healthy. Raises PartDied or CannotStart."""
-    setup, processes = stage.setup, stage.processes
+
+@dataclass(frozen=True)
+class Stack:
+    """The processes, the ways to talk to them, and the moment by which all must be through."""
+
+    setup: Setup
+    processes: Processes
+    screen: Screen
+    airflow: AirflowApi
+    monitor: Feed
+    deadline: float
+    """On the monotonic clock."""
+
+    async def wait_for(self, work: Awaitable[T]) -> T:
+        """Do it before the deadline. Raises asyncio.TimeoutError."""
+        return await asyncio.wait_for(work, max(0, self.deadline - monotonic()))
+
+    @property
+    def logs(self) -> str:
+        return f"The logs are in {self.setup.home.logs} and {self.setup.home.airflow / 'logs'}"
+
+
+async def start_all(stack: Stack) -> None:
+    """Start everything, and wait until it is healthy. Raises PartDied or CannotStart."""
+    setup, processes = stack.setup, stack.processes
     await processes.start("monitor", [monitor_command(), "serve"], setup.monitor_env)
-    await asyncio.gather(_wait_until_ready(stage), _migrate(stage))
-    with stage.screen.step(f"Airflow {setup.airflow_version} starts: {', '.join(COMPONENTS)}"):
-        for name, arguments in COMPONENTS.items():
+    await asyncio.gather(_wait_until_ready(stack), _migrate(stack))
+    with stack.screen.step(f"Airflow {setup.airflow_version} starts: {', '.join(COMMANDS)}"):
+        for name, arguments in COMMANDS.items():
             command: list[str | Path] = [setup.airflow_command, name, *arguments]
             await processes.start(name, command, setup.airflow_env, GRACE.get(name, GRACE_SECONDS))
-        await poll_until(stage.airflow.healthy)
+
+        async def is_healthy() -> bool:
+            return not await _list_unhealthy(stack.airflow)
+
+        await poll_until(is_healthy)
 
 
-async def _wait_until_ready(stage: Stack) -> None:
-    with stage.screen.step("the monitor starts"):
-        await poll_until(lambda: _is_ready(stage.monitor))
+async def _wait_until_ready(stack: Stack) -> None:
+    """If the monitor never listens it has died, which the supervisor notices."""
+    anonymous = Feed(stack.setup.settings.url)
+
+    async def is_ready() -> bool:
+        await asyncio.to_thread(anonymous.get_json, "/livez")
+        return True
+
+    with stack.screen.step("the monitor starts"):
+        await poll_until(is_ready)
 
 
-async def _is_ready(monitor: httpx.AsyncClient) -> bool:
+async def _list_unhealthy(airflow: AirflowApi) -> list[str]:
+    """Return the components that do not yet say that they are well."""
     try:
-        return (await monitor.get("/livez", auth=None)).is_success
-    except httpx.TransportError:
-        return False  # not yet listening; if it never does it has died, which the supervisor notices
+        health = await airflow.health()
+    except AirflowError:
+        return ["api-server"]
+    well = {component.name for component in components(health) if component.is_healthy}
+    return [name.replace("_", "-") for name in COMPONENTS if name not in well]
 
 
-async def _migrate(stage: Stack) -> None:
-    setup = stage.setup
+async def _migrate(stack: Stack) -> None:
+    setup = stack.setup
     if not needs_migration(setup.home, setup.airflow_version):
         return
-    with stage.screen.step("Airflow makes its database"):
-        await stage.processes.run("migrate", [setup.airflow_command, "db", "migrate"], setup.airflow_env)
+    with stack.screen.step("Airflow makes its database"):
+        await stack.processes.run("migrate", [setup.airflow_command, "db", "migrate"], setup.airflow_env)
     write_private(setup.home.airflow_migrated, setup.airflow_version)
 
 
@@ -88,37 +141,29 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EXIT_FAILED = 1
-SIGNALLED = 128  # the signal's number is added, as shells do
-
-
-class Interrupted(Exception):
-    """A signal asked for the end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
 def up(options: Options, home: Path) -> int:
-    """Run it all until it is told to stop, or with `once` until everything is through. The exit status."""
+    """Run it all until a signal, or with `once` until everything is through. Return the exit status."""
     screen = Screen()
+
+    def work(guarded_by: int) -> int:
+        asyncio.run(_supervise(options, opened, Processes(opened.logs, held_open=[lock]), guarded_by, screen))
+        return 0
+
     try:
         with open_home(home) as (opened, lock):
-            asyncio.run(_supervise(options, opened, lock, screen))
-    except WindsockError as error:
+            return guard(work)
+    except (WindsockError, FeedError) as error:
         screen.refuse(str(error))
         return EXIT_FAILED
     except Interrupted as interrupted:
         return SIGNALLED + interrupted.number
-    return 0
 
 
-async def _supervise(options: Options, home: Home, lock: int, screen: Screen) -> None:
+async def _supervise(
+    options: Options, home: Home, processes: Processes, guarded_by: int, screen: Screen
+) -> None:
     """Do the work until it ends, a component dies or a signal comes; then end every process."""
-    processes = Processes(home.logs, held_open=[lock])
-    interrupted = on_signals(processes)
+    interrupted = on_signals(guarded_by)
     setup = prepare(options, home)
     for name, port in setup.ports.items():
         if port.instead_of:
@@ -132,79 +177,73 @@ async def _supervise(options: Options, home: Home, lock: int, screen: Screen) ->
             await processes.stop()
 
 
-def on_signals(processes: Processes) -> "asyncio.Future[None]":
-    """Raises Interrupted at the first signal; the second one waits for nobody."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def on_signal(number: int) -> None:
-        if future.done():
-            processes.kill()
-        else:
-            future.set_exception(Interrupted(number))
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
-    return future
-
-
 async def _perform(setup: Setup, options: Options, processes: Processes, screen: Screen) -> None:
     deadline = monotonic() + options.timeout
-    airflow_url = str(setup.settings.airflow_url)
-    sign_in = SignIn(airflow_url, ADMIN, setup.secrets.airflow_password)
-    async with open_client(airflow_url, sign_in) as http, open_client(setup.settings.url, sign_in) as monitor:
-        stage = Stack(setup, processes, screen, AirflowClient(http), monitor, deadline)
-        await _start(stage)
-        screen.show(report.addresses(setup))
-        feed = FeedRecorder(monitor, screen)
-        await first_of(feed.run(), _play(stage, feed, options.once))
-
-
-async def _start(stage: Stack) -> None:
+    loop = asyncio.get_running_loop()
+    password = setup.secrets.airflow_password
+    airflow = AirflowApi(
+        setup.settings.deployment, str(setup.settings.airflow_url), ADMIN, password, REQUEST_SECONDS, utc_now
+    )
+    feed = Feed(
+        setup.settings.url,
+        token=lambda: asyncio.run_coroutine_threadsafe(airflow.own_token(), loop).result(),
+        since=utc_now(),
+        on_interruption=lambda reason: screen.say(f"the feed was interrupted: {reason}"),
+    )
+    stack = Stack(setup, processes, screen, airflow, feed, deadline)
     try:
-        await stage.wait_for(start_all(stage))
+        await _start(stack)
+        screen.show(report.addresses(setup))
+        heard: Heard = set()
+        await first_of(report.read_feed(feed, heard, screen), _play(stack, heard, options.once))
+    finally:
+        await airflow.close()
+
+
+async def _start(stack: Stack) -> None:
+    try:
+        await stack.wait_for(start_all(stack))
     except asyncio.TimeoutError:
-        unhealthy = ", ".join(await stage.airflow.unhealthy()) or "the monitor"
-        raise CannotStart(f"not healthy in time: {unhealthy}. {report.where_to_look(stage.setup)}") from None
-    for port in stage.setup.ports.values():
+        unhealthy = ", ".join(await _list_unhealthy(stack.airflow)) or "the monitor"
+        raise CannotStart(f"not healthy in time: {unhealthy}. {stack.logs}") from None
+    for port in stack.setup.ports.values():
         port.release()
 
 
-async def _play(stage: Stack, feed: FeedRecorder, once: bool) -> None:
-    """The story and its summary; then, unless `once`, the feed goes on for ever."""
+async def _play(stack: Stack, heard: Heard, once: bool) -> None:
+    """Play the story and show its summary. Then, unless `once`, the feed goes on for ever."""
     try:
-        await _play_story(stage, feed)
+        await _play_story(stack, heard)
     except NotAllHappened as error:
         if once:
             raise
-        stage.screen.refuse(str(error))
+        stack.screen.refuse(str(error))
     if not once:
-        stage.screen.say("Ctrl-C stops everything; until then, what happens:")
+        stack.screen.say("Ctrl-C stops everything; until then, what happens:")
         await asyncio.Event().wait()
 
 
-async def _play_story(stage: Stack, feed: FeedRecorder) -> None:
+async def _play_story(stack: Stack, heard: Heard) -> None:
     """Raises NotAllHappened, which says what is missing."""
-    run = await _trigger(stage)
-    progress = DemoProgress(run, feed.heard, report.mailbox_of(stage.setup))
+    setup = stack.setup
+    mailbox = None if setup.settings.smtp_host else Mailbox(setup.home.root / "mailbox", utc_now)
+    progress = DemoProgress(await _trigger(stack), heard, mailbox)
     try:
-        await stage.wait_for(report.play(progress, stage.airflow, stage.monitor))
-    except (asyncio.TimeoutError, NotAllHappened, AirflowError) as error:
-        reasons = [str(error)] if isinstance(error, WindsockError) else []
-        raise NotAllHappened(
-            f"not everything happened: {'; '.join([*reasons, *progress.missing()])}. "
-            f"{report.where_to_look(stage.setup)}"
-        ) from None
+        await stack.wait_for(report.play(progress, stack.airflow, stack.monitor))
+    except (asyncio.TimeoutError, NotAllHappened, AirflowError, FeedError) as error:
+        reasons = [str(error)] if str(error) else []
+        reason = "; ".join([*reasons, *progress.missing()])
+        raise NotAllHappened(f"not everything happened: {reason}. {stack.logs}") from None
     finally:
-        stage.screen.show(report.summary(progress, stage.processes.peak))
-        stage.screen.show(report.addresses(stage.setup))
+        stack.screen.show(report.summary(progress, stack.processes.peak))
+        stack.screen.show(report.addresses(setup))
 
 
-async def _trigger(stage: Stack) -> DagRun:
+async def _trigger(stack: Stack) -> Row:
     """Start the training run once the DAGs are known."""
     try:
-        run = await stage.wait_for(report.begin(stage.airflow))
+        run = await stack.wait_for(report.begin(stack.airflow))
     except asyncio.TimeoutError:
-        raise NotAllHappened(await report.unread(stage.airflow)) from None
-    stage.screen.say(f"triggered {run.dag_id}, run {run.run_id}")
+        raise NotAllHappened(await report.explain_absent(stack.airflow)) from None
+    stack.screen.say(f"triggered {run['dag_id']}, run {run['dag_run_id']}")
     return run

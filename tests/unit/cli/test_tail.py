@@ -1,124 +1,35 @@
-"""The feed's own client: parsing, resuming across a restart, and a line for a terminal."""
+"""The lines that a terminal shows of the feed. What the client does: tests/feed/test_client.py."""
 
-import asyncio
 import io
-import json
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
-from monitor.cli.feed_client import MAX_MESSAGE, Message, TailRefused, checked, follow, local_time, parse
-from monitor.cli.tail_lines import MAX_HELD, LinePrinter, SettledDelivery, render
-from monitor.settings import Settings
-from tests import wait
+from monitor.cli.tail_lines import MAX_HELD, LinePrinter, SettledDelivery, as_json, local_time, render
+from monitor.errors import WindsockError
 from tests.sample import asset_event, event, run_event, task_event
-from tests.unit.web_support import serving
-
-DEADLINE = 30.0
-
-
-async def chunks(parts: list[bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
+from windsock_client import Event, Reset
+from windsock_client.records import event as read_event
 
 
-def parsed(*parts: bytes) -> list[tuple[str, Message | None]]:
-    async def read() -> list[tuple[str, Message | None]]:
-        return [item async for item in parse(chunks(list(parts)), "start")]
-
-    return asyncio.run(read())
+def item(told: dict[str, Any], cursor: str = "e-1") -> Event:
+    return read_event(cursor, told)
 
 
-def test_the_parts_of_a_stream() -> None:
-    stream = (
-        b'retry: 2000\n\n: heartbeat\nid: e-1\n\nid: e-2\nevent: x\ndata: {"a":\ndata: 1}\n\nid: e-3\ndata: {'
-    )
-    assert parsed(stream) == [("start", None), ("e-1", None), ("e-2", Message("x", "e-2", {"a": 1}))]
+@pytest.mark.parametrize("change", [{"error": 5}, {"map_index": "x"}, {"dag_id": 5}])
+def test_what_nobody_can_show_is_an_error(change: dict[str, Any]) -> None:
+    with pytest.raises(WindsockError, match="told at e-1 is no event"):
+        render(item(task_event("failed", **change)))
 
 
-@given(st.lists(st.text(min_size=1), min_size=1), st.data())
-def test_however_the_stream_is_cut(texts: list[str], data: st.DataObject) -> None:
-    """Lines end at LF alone: a text may hold what Python takes for a line's end, U+2028 or U+0085."""
-    stream = b"".join(
-        f"id: e-{n}\nevent: x\ndata: {json.dumps({'text': text}, ensure_ascii=False)}\n\n".encode(
-            errors="surrogatepass"
-        )
-        for n, text in enumerate(texts)
-    )
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
-    parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert [message.data["text"] for _, message in parsed(*parts) if message] == texts
-
-
-@pytest.mark.parametrize("line", [b"x", b"data: x\n"], ids=["a line", "a message"])
-def test_what_has_no_end_is_an_error(line: bytes) -> None:
-    parts = [line.replace(b"x", b"x" * 2**20)] * (MAX_MESSAGE // 2**20 + 1)
-    with pytest.raises(TailRefused, match="longer than"):
-        parsed(*parts)
-
-
-@pytest.mark.parametrize("told", [b"{", b"[" * 100_000])
-def test_what_is_no_json_is_an_error(told: bytes) -> None:
-    with pytest.raises(TailRefused, match="no event"):
-        parsed(b"id: e-1\ndata: " + told + b"\n\n")
-
-
-@pytest.mark.parametrize(
-    ("kind", "data"),
-    [
-        ("x", []),
-        ("x", {}),
-        *(("x", run_event() | change) for change in ({"time": 5}, {"time": "99999-99-99"}, {"source": 5})),
-        *(("x", run_event() | change) for change in ({"type": 5}, {"data": [1]}, {"subject": None})),
-        ("x", run_event() | {"time": "0001-01-01T00:00:00+14:00"}),
-        ("reset", {}),
-        ("reset", {"reason": 5}),
-    ],
-)
-def test_a_message_that_nobody_can_show_is_an_error(kind: str, data: Any) -> None:
-    with pytest.raises(TailRefused, match="told at e-1 is no event"):
-        checked(Message(kind, "e-1", data))
-
-
-@pytest.mark.parametrize("cursor", ["e-²", "e-" + "9" * 5_000, "nothing", "\x1b]0;x\x07-1"])
-def test_a_cursor_that_is_none_is_an_error(cursor: str) -> None:
-    with pytest.raises(TailRefused, match="is no cursor"):
-        parsed(f"id: {cursor}\n\n".encode())
-
-
-async def take(url: str, count: int, found: list[Message], **options: Any) -> None:
-    async with httpx.AsyncClient(base_url=url) as client, aclosing(follow(client, **options)) as messages:
-        while len(found) < count:
-            found.append(await asyncio.wait_for(anext(messages), DEADLINE))
-
-
-def test_it_follows_across_a_restart(settings: Settings) -> None:
-    """Two monitors in turn on one database and port; nothing is missed, and nothing comes twice."""
-    found: list[Message] = []
-    batch = [run_event(run_id=str(number)) for number in range(6)]
-    with serving(settings) as monitor:
-        port, url = monitor.port, monitor.url
-        since = {"since": "2020-01-01T00:00:00Z"}
-        reader = threading.Thread(target=lambda: asyncio.run(take(url, 6, found, params=since)), daemon=True)
-        reader.start()
-        monitor.post(batch[:3])
-        wait.until(lambda: len(found) == 3, "the first events")
-    with serving(settings.model_copy(update={"port": port})) as monitor:
-        monitor.post(batch[3:])
-        reader.join(DEADLINE)
-    assert [message.data for message in found] == batch
-
-
-def test_it_says_why_it_is_refused(settings: Settings) -> None:
-    with serving(settings) as monitor, pytest.raises(TailRefused, match="dagid"):
-        asyncio.run(take(monitor.url, 1, [], params={"dagid": "etl"}))
+def test_json_that_is_nested_too_deeply_is_an_error() -> None:
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(WindsockError, match="told at e-1 is no event"):
+        as_json(item(run_event() | {"data": {"deep": deep}}))
 
 
 LINES = [
@@ -164,14 +75,14 @@ LINES = [
 
 @pytest.mark.parametrize(("told", "words"), LINES)
 def test_one_line_an_event(told: dict[str, Any], words: list[str]) -> None:
-    text = render(Message(told["type"], "e-1", told)).plain
+    text = render(item(told)).plain
     assert all(word in text for word in words), text
     assert "\x1b" not in text
     assert "\n" not in text
 
 
 def test_a_reset_is_said() -> None:
-    line = render(Message("reset", "e-0", {"reason": "the cursor is of another log", "cursor": "e-0"})).plain
+    line = render(Reset("e-0", "the cursor is of another log")).plain
     assert "missed" in line
     assert "another log" in line
 
@@ -186,7 +97,7 @@ def test_lines_are_in_the_order_of_time_not_of_arrival() -> None:
     def work(printer: LinePrinter) -> None:
         for second in (5, 3, 4):
             told = run_event("failed") | {"time": f"2026-11-22T10:00:0{second}.000000Z"}
-            printer.print(Message(told["type"], f"e-{second}", told))
+            printer.print(item(told, f"e-{second}"))
         printer.flush()
 
     _, *lines = printed(work)  # the day
@@ -196,7 +107,7 @@ def test_lines_are_in_the_order_of_time_not_of_arrival() -> None:
 def test_what_is_held_is_bounded() -> None:
     def work(printer: LinePrinter) -> None:
         for _ in range(MAX_HELD + 5):
-            printer.print(Message("x", "e-1", run_event()))
+            printer.print(item(run_event()))
 
     assert len(printed(work)) == 1 + 5
 
@@ -212,7 +123,7 @@ def test_what_is_held_is_bounded() -> None:
 def test_a_line_is_short_and_names_its_zone(run_id: str, shown: str) -> None:
     error = {"type": "E", "message": "x" * 500}
     told = task_event("failed", run_id=run_id, error=error)
-    text = render(Message(told["type"], "e-1", told)).plain
+    text = render(item(told)).plain
     assert text.startswith(local_time(told["time"]).strftime("%H:%M:%S %Z  "))
     assert f"  {shown}  E: xxx" in text
     assert len(text) < 180

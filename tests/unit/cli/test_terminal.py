@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from monitor.cli.tail import _OutageReporter
 from monitor.cli.typer_app import cli
-from monitor.cli.up.report import Screen
+from monitor.cli.up.screen import Screen
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.event_log.append import append
@@ -61,7 +61,7 @@ def test_what_the_first_run_and_tail_say_commands_no_terminal() -> None:
     Screen(console).say(ATTACK)
     Screen(console).refuse(ATTACK)
     telling = _OutageReporter("http://monitor", console)
-    telling.on_data()
-    telling.on_disconnect(ATTACK)
+    telling.on_cursor("e-1")
+    telling.on_interruption(ATTACK)
     assert all(line.isprintable() for line in out.getvalue().splitlines())
     assert out.getvalue().count(SHOWN) == 3

@@ -7,12 +7,11 @@ are made longer: the bound is the ratio of two lengths' times, so that a slow ma
 expressions have a test of their own (test_regular_expressions.py).
 """
 
-import asyncio
 import gc
 import importlib
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.policy import SMTP
@@ -25,7 +24,6 @@ import pytest
 from starlette.requests import Request
 
 from monitor.airflow.task_logs import LogTail
-from monitor.cli.feed_client import parse as parse_messages
 from monitor.delivery.messages.links import SILENCE, Links
 from monitor.delivery.messages.mime import Envelope, MessageText, message_of
 from monitor.events.event import parse_event
@@ -175,19 +173,6 @@ def _signs_of(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(one for one in constants if isinstance(one, str) and 0 < len(one) <= 8)[:OWN_SIGNS]
 
 
-async def _pieces(text: str) -> AsyncIterator[bytes]:
-    raw = text.encode()
-    for start in range(0, len(raw), 64):
-        yield raw[start : start + 64]
-
-
-def _messages(text: str) -> object:
-    async def read() -> list[Any]:
-        return [one async for one in parse_messages(_pieces(text))]
-
-    return asyncio.run(read())
-
-
 def _mail(text: str) -> object:
     sender, envelope = (
         SenderAddress("w", "w@example.com"),
@@ -252,7 +237,6 @@ LISTED = (
     Parser("cookies", _cookies, ('windsock_a="', "\\", "\\0")),
     Parser("a bearer token", lambda text: bearer_of(_request("authorization", f"Bearer {text}"))),
     Parser("a spool's header", lambda text: METRICS.spools.update("local", text), ("name=", "waiting=1;")),
-    Parser("a feed by tail", _messages, ("data: ", "data: {}\n\n", "id: 1\n")),
     Parser("lines of a feed", lambda text: list(formats.lines(_chunks(text))), ("data: ", "\n\n")),
     Parser("a feed by the client", _client_feed, ("data: ", "data: {}\n\n", "retry: 1\n")),
     Parser("an ndjson feed", lambda text: list(formats.ndjson(formats.lines(_chunks(text)), "")), ("{}\n",)),

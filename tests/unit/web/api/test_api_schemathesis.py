@@ -22,6 +22,7 @@ from monitor.events.data import OWN
 from monitor.events.identity import TRY
 from monitor.settings import Settings
 from tests import wait
+from tests.monitor_process import PYTHONPATH
 from tests.sample import asset_event, moment, run_event, task_event
 from tests.unit.web_support import MONITOR_USER, Served, SignInAirflow, serving, with_sign_in
 
@@ -76,7 +77,7 @@ def look(monitor: Served, where: Path, token: str = "") -> set[str]:
         cwd=where,
         env={
             **os.environ,
-            "PYTHONPATH": str(HERE.parents[1]),
+            "PYTHONPATH": PYTHONPATH,
             "SCHEMATHESIS_HOOKS": "tests.unit.schemathesis_hooks",
             "WINDSOCK_TEST_SECRET": secret,
             "WINDSOCK_TEST_TOKEN": token,

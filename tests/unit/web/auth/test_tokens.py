@@ -24,6 +24,7 @@ from monitor.web.auth.tokens import (
     TokenOwnerFilter,
     TooManyTokens,
 )
+from tests.monitor_process import PYTHONPATH
 from tests.unit.conftest import NOW
 
 ETL, PAYROLL = ("local", "etl"), ("local", "payroll")
@@ -248,7 +249,7 @@ def windsock(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", "from monitor.cli.main import main; main()", *arguments]
     return subprocess.run(
         command,
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[4])},
+        env=environment | {"PYTHONPATH": PYTHONPATH},
         cwd=home,
         capture_output=True,
         text=True,
