@@ -103,7 +103,8 @@ cli.add_typer(commands, name="token")
 def create(
     name: Annotated[str, typer.Argument(help="What it is for, for those who look at the list.")],
     scope: Annotated[
-        list[Scope], typer.Option(help="read: pages, API, feed; admin: effects too; ingest: sends events.")
+        list[Scope],
+        typer.Option(help="read (pages, API, feed), admin (effects too) or ingest (sends events)."),
     ] = [Scope.READ],  # noqa: B006
     days: Annotated[int, typer.Option(min=1, max=LONGEST_LIFE.days)] = DEFAULT_LIFE.days,
     dag_id: Annotated[

@@ -299,8 +299,8 @@ def explain(
     what: Annotated[
         list[str],
         typer.Argument(
-            help="An event's id; DAG_ID RUN_ID; the address of a run in Airflow or Windsock; "
-            "incident NUMBER; delivery NUMBER."
+            help="An event's id, DAG_ID RUN_ID, the address of a run in Airflow or Windsock, "
+            "incident NUMBER, or delivery NUMBER."
         ),
     ],
 ) -> None:
@@ -336,7 +336,7 @@ def explain(
 
 @cli.command()
 def try_rules(
-    file: Annotated[Path, typer.Argument(help="A rules file; nothing of it comes into force.")],
+    file: Annotated[Path, typer.Argument(help="A rules file. It does not come into force.")],
     days: Annotated[float, typer.Option(min=0.01, help="How much of the log it is tried on.")] = TRY_DAYS,
 ) -> None:
     """Print what a rules file would have sent for the last days of the log. Nothing is sent."""
@@ -355,7 +355,7 @@ def try_rules(
 
 @cli.command()
 def preview(
-    template: Annotated[str | None, typer.Argument(help="One template; default: all.")] = None,
+    template: Annotated[str | None, typer.Argument(help="One template, or all by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for their HTML and text.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the plain text.")] = False,
 ) -> None:

@@ -56,20 +56,19 @@ class IntakeMetrics:
         )
         self.ids_corrected = registry.counter(
             "windsock_event_ids_corrected",
-            "Events whose sender gave another id than their data do; the monitor's own is used",
-            "Growth: an older plugin after an update of the monitor, or somebody who reports what did not "
-            "happen",
+            "Events whose sender gave another id than their data do. The monitor's id is used",
+            "Growth: an older plugin after an update of the monitor, or a sender that reports false events",
             {"deployment": DEPLOYMENT},
         )
         self.id_conflicts = registry.counter(
             "windsock_event_id_conflicts",
-            "Events whose id the log has for another thing (an id conflict); each is logged by itself",
-            "Growth: somebody reports under another task's id what did not happen",
+            "Events whose id the log has for another thing (an id conflict). Each is logged by itself",
+            "Growth: a sender reports false events under another task's id",
             {"deployment": DEPLOYMENT},
         )
         self.undecided = registry.counter(
             "windsock_events_undecided",
-            "Events at which the rules failed: they are logged, and nobody is notified",
+            "Events at which the rules failed: they are logged, without a notification",
             "Any growth: it is a defect",
         )
         self.traceparents_ignored = registry.counter(
@@ -100,7 +99,7 @@ class IntakeMetrics:
         self.http_cut = registry.counter(
             "windsock_http_connections_cut",
             "Connections that were ended because they broke a bound of the server (docs/threat-model.md)",
-            "`connections` grows: more are open than this process may hold, or somebody opens many on "
+            "`connections` grows: more are open than this process may hold, or a client opens many on "
             "purpose. `head`, `head_seconds`, `body_seconds`, `pipelined`: a program that sends no proper "
             "requests. `write_seconds`, `unread`: a program that does not read its answers",
             {
@@ -113,7 +112,7 @@ class IntakeMetrics:
         self.http_bodies_refused = registry.counter(
             "windsock_http_bodies_refused",
             "Bodies of requests that were refused (503) because too much was held of all",
-            "Any growth: very many report at once, or somebody sends bodies to fill the monitor's memory",
+            "Any growth: very many senders at once, or a sender that tries to fill the monitor's memory",
         )
 
 
@@ -130,7 +129,7 @@ class DeliveryMetrics:
         self.deliveries = registry.counter(
             "windsock_delivery_outcomes",
             "Delivery attempts, by what came of them",
-            "`dead` or `uncertain` grows: somebody was not notified, or nobody knows. `retry` grows: a "
+            "`dead` or `uncertain` grows: recipients were not notified, or may not be. `retry` grows: a "
             "receiver is away",
             {
                 "channel": CHANNELS,
@@ -176,7 +175,7 @@ class DeliveryMetrics:
         )
         self.mail_failing = registry.gauge(
             "windsock_mail_failing_seconds",
-            "Since when the mail server takes nothing; 0 while it does",
+            "Seconds for which the mail server has taken no mail, or 0 while it takes mail",
             "Above 120: refused login, wrong address, or a server that is away",
         )
         self.template_failures = registry.counter(
@@ -207,7 +206,7 @@ class DeliveryMetrics:
         self.feed_errors = registry.counter(
             "windsock_feed_errors",
             "Times that the log could not be read for the feed",
-            "Any growth: the database was away; subscribers resume where they were",
+            "Any growth: the database was away. Subscribers resume where they were",
         )
 
 
@@ -221,7 +220,7 @@ class AirflowMetrics:
     def __init__(self, registry: MetricsRegistry) -> None:
         self.airflow_unreachable = registry.gauge(
             "windsock_airflow_unreachable_seconds",
-            "Since when nothing at all could be compared with this Airflow; 0 while it answers",
+            "Seconds for which nothing could be compared with this Airflow, or 0 while it answers",
             "Above 120: Airflow is away, or refuses the monitor's user",
             {"deployment": DEPLOYMENT},
         )
@@ -235,14 +234,13 @@ class AirflowMetrics:
         self.reconcile_defects = registry.counter(
             "windsock_reconcile_defects",
             "Answers of Airflow's at which the monitor itself failed",
-            "Any growth: a mistake in the monitor; report it with the traceback that its log has",
+            "Any growth: a mistake in the monitor. Report it with the traceback that its log has",
             {"deployment": DEPLOYMENT, "part": "what was compared: a listing, ended_runs, the comparison"},
         )
         self.airflow_rows_too_long = registry.counter(
             "windsock_airflow_rows_too_long",
             "Rows of Airflow's listings that were passed over because each alone is more than is read",
-            "Any growth: what only the reconciler would see of them is not seen; /health names listing and "
-            "place",
+            "Any growth: the reconciler misses their changes. /health names listing and place",
             {"deployment": DEPLOYMENT, "listing": LISTING},
         )
         self.reconcile_filled = registry.counter(
@@ -264,7 +262,7 @@ class AirflowMetrics:
             "`no_answer` grows: Airflow does not list earlier tries",
             {
                 "deployment": DEPLOYMENT,
-                "reason": "expired: older than the log; not_filed, no_answer: of earlier tries",
+                "reason": "`expired` (older than the log), `not_filed` and `no_answer` (of earlier tries)",
             },
         )
         self.reconcile_ended_runs = registry.counter(
@@ -273,7 +271,7 @@ class AirflowMetrics:
             "Mostly `left` or `failed`: what hooks do not report comes with the next comparison only",
             {
                 "deployment": DEPLOYMENT,
-                "result": "complete; left: to the next comparison; failed: Airflow did not answer",
+                "result": "`complete`, `left` (to the next comparison), `failed` (Airflow did not answer)",
             },
         )
         self.reconcile_poll = registry.histogram(
@@ -304,8 +302,8 @@ class AirflowMetrics:
         )
         self.watch_findings = registry.counter(
             "windsock_watch_findings",
-            "What watches found and reported",
-            "Growth is what a watch is for; many of one watch: its bound is too tight",
+            "Findings that watches reported",
+            "Growth is normal. Very many of one watch: its bound is too tight",
             {"deployment": DEPLOYMENT, "watch": WATCH},
         )
         self.watch_open = registry.gauge(
@@ -329,13 +327,13 @@ class AirflowMetrics:
         )
 
 
-WORK = "what only the leader does: reconciler <deployment>, watches, reminders, recoveries, retention"
-FAILING_WORK = f"{WORK}; journal, leases, outbox counts: what each replica does"
+WORK = "the leader's: reconciler <deployment>, watches, reminders, recoveries, retention"
+FAILING_WORK = f"{WORK}, and of each replica: journal, leases, outbox counts"
 
 
 UNREADABLE_ROWS = Counter(
     "windsock_stored_rows_unreadable",
-    "Readings of stored rows that failed; the row is left out, and the others are read",
+    "Readings of stored rows that failed. The row is left out, and the others are read",
     ["table"],
     registry=None,
 )
@@ -367,12 +365,12 @@ class ServiceMetrics:
         self.database_errors = registry.counter(
             "windsock_database_errors",
             "Errors of the database or of the connection to it",
-            "Any growth: `operational` is a database that is away, full or locked; others are defects",
+            "Any growth: `operational` is a database that is away, full or locked. Others are defects",
             {"kind": ("operational", "integrity", "other")},
         )
         self.database_write_age = registry.gauge(
             "windsock_database_write_age_seconds",
-            "Seconds since a write of the database got through; one is tried every 10 s",
+            "Seconds since a write of the database got through. One is tried every 10 s",
             "Above 60: the disk is full, the server takes no writes, or something holds the lock",
         )
         self.dedicated_connections_lost = registry.counter(
@@ -383,8 +381,8 @@ class ServiceMetrics:
         )
         registry.adopt(
             UNREADABLE_ROWS,
-            "Any growth: a row was changed by hand, or another release wrote it; the log names it",
-            {"table": "events, deliveries, silences, …; a JSON column, a column of names"},
+            "Any growth: a row was changed by hand, or another release wrote it. The log names it",
+            {"table": "events, deliveries, silences, …, a JSON column, a column of names"},
         )
         self.database_rollbacks_detected = registry.counter(
             "windsock_database_rollbacks_detected",

@@ -36,12 +36,12 @@ FAMILIES = (
     (
         "windsock_spool_refused",
         "Events that spools refused because they were full, since they were made",
-        "Any growth: raise spool_max_events, or mend what keeps them full; the reconciler fills in",
+        "Any growth: raise spool_max_events, or mend what keeps them full. The reconciler fills in",
     ),
     (
         "windsock_spool_failed_hooks",
         "Hooks that could not report, since the spools were made",
-        "Any growth: Airflow's log says why; the reconciler fills in",
+        "Any growth: Airflow's log says why. The reconciler fills in",
     ),
 )
 

@@ -45,7 +45,7 @@ Id = Annotated[int, Path(ge=1, le=MAX_SEQ, description="Its number", examples=[1
 
 def _globs(text: str, example: str) -> Any:
     """Return a filter with its description for OpenAPI."""
-    description = f"{text}; `*` and `?` are globs, and any one of several values is enough"
+    description = f"{text}. `*` and `?` are globs, and any of several values is enough"
     return Field(default=[], description=description, examples=[[example]])
 
 
@@ -85,7 +85,11 @@ class Paged(BaseModel):
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(PAGE, ge=1, le=MAX_PAGE, description="Rows of a page", examples=[PAGE])
     cursor: int | None = Field(
-        None, ge=1, le=MAX_SEQ, description="`next` of the page before; none: the newest", examples=[1042]
+        None,
+        ge=1,
+        le=MAX_SEQ,
+        description="`next` of the page before, or none for the newest",
+        examples=[1042],
     )
 
 

@@ -10,14 +10,16 @@ from monitor.observability.metrics_registry import MetricDescription
 
 HEAD = """# Metrics
 
-`GET /metrics`, in Prometheus' text format, open to everybody who reaches the monitor: it holds numbers,
-and no name of a DAG, a run or a person. Each monitor shows its own; of several on one database each counts
-the same outbox, so take `max`, not `sum`, of what stands in the database (`windsock_outbox_deliveries`,
-`windsock_deliveries_waiting`, `windsock_delivery_oldest_seconds`). Counters begin at nought with each start.
+`GET /metrics` serves the metrics in Prometheus' text format, to everybody who reaches the monitor. They are
+numbers, without a name of a DAG, a run or a person. Each monitor shows its own metrics. Several monitors on
+one database each count the same outbox, so take `max`, not `sum`, of the numbers that come from the database
+(`windsock_outbox_deliveries`, `windsock_deliveries_waiting`, `windsock_delivery_oldest_seconds`). Counters
+begin at 0 with each start.
 
-What they promise: [slo.md](slo.md). Ready-made: alert rules and a dashboard in `compose/observability/`.
+The promises about them are in [slo.md](slo.md). Alert rules and a dashboard are ready in
+`compose/observability/`.
 
-This page is made of the code (`python -m scripts.docs_reference.metrics_page`).
+This page is generated from the code (`python -m scripts.docs_reference.metrics_page`).
 """
 
 

@@ -26,7 +26,7 @@ SECTIONS = {
 
 ABOUT = """
 The monitor reads its settings from the environment, and beneath it from `.env` in the folder where it is
-started; the environment wins. A wrong value stops it at the start, with the variable's name, the value
+started. The environment wins. A wrong value stops it at the start, with the variable's name, the value
 and the remedy. `windsock check` tries what they say. The plugin's settings are Airflow's own: see [The
 plugin](#the-plugin).
 """

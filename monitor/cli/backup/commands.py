@@ -89,7 +89,7 @@ def restore(
     file: Annotated[Path | None, typer.Argument(help="What `windsock backup` wrote.")] = None,
     journal: Annotated[
         list[Path],
-        typer.Option(help="A folder `journal` of another monitor's home; may be given several times."),
+        typer.Option(help="A folder `journal` of another monitor's home. May be given several times."),
     ] = [],  # noqa: B006
     by_hand: Annotated[
         bool,

@@ -64,7 +64,7 @@ class AttemptResponse(ResponseModel):
     at: datetime
     outcome: str = Field(
         description="The state that it led to; `unavailable`: no server was there to take any mail; "
-        "`requeued`: somebody asked for it again"
+        "`requeued`: a person asked for it again"
     )
     answer: str
 
@@ -80,7 +80,7 @@ class DecisionResponse(ResponseModel):
     rule: str
     outcome: str = Field(
         description="`notified`: has a notification; `grouped`: joined another's; "
-        "`suppressed`: nobody is notified"
+        "`suppressed`: without a notification"
     )
     reason: str
     incident_id: int | None
@@ -152,7 +152,7 @@ class IncidentResponse(ResponseModel):
     title: str
     state: Literal["open", "closed"] = Field(description="`open`: it goes on; `closed`: it has ended")
     status: Literal["open", "acknowledged", "resolved", "closed"] = Field(
-        description="The same as people know it. `resolved`: an event ended it; `closed`: somebody closed it"
+        description="The same as people know it. `resolved`: an event ended it; `closed`: a person closed it"
     )
     failures: int
     opened_at: datetime

@@ -32,7 +32,7 @@ from monitor.web.services import ServicesDep
 router = APIRouter(prefix="/api/v1", responses=PROBLEMS, route_class=ETagRoute)
 InPath = Annotated[Name, Path()]
 DagId = Annotated[Name, Path(description="The DAG", examples=["etl"])]
-RunId = Annotated[Name, Path(description="The run; any sign may stand in it", examples=["manual__1"])]
+RunId = Annotated[Name, Path(description="The run, whose id may hold any signs", examples=["manual__1"])]
 _TASK_CURSOR = re.compile(r"([01])\.(-?[0-9]{1,9})\.(.+)", re.DOTALL)
 
 
@@ -40,7 +40,7 @@ class TaskCursorQuery(BaseModel):
     """The place at which a page of a run's tasks begins."""
 
     cursor: Name | None = Field(
-        None, description="`next` of the page before; none: the first page", examples=["1.-1.load"]
+        None, description="`next` of the page before, or none for the first page", examples=["1.-1.load"]
     )
 
     @field_validator("cursor")
