@@ -100,7 +100,8 @@ def _print_feed(feed: Feed, options: TailOptions, printer: LinePrinter, deliveri
 
 @contextmanager
 def _repeat(work: Callable[[], None], seconds: float, feed: Feed) -> Iterator[None]:
-    """Do the work again and again in a thread. An OutputGone of the work ends the feed and is raised here."""
+    """Do the work again and again in a thread.
+    An OutputGone of the work ends the feed and is raised by this function."""
     ended = threading.Event()
     gone: list[OutputGone] = []
 
@@ -124,7 +125,7 @@ def _repeat(work: Callable[[], None], seconds: float, feed: Feed) -> Iterator[No
 
 
 class DeliveryReader:
-    """Looks which notifications were settled since it began, and prints them among the events."""
+    """The reader of settled deliveries. It prints the deliveries settled since its start among the events."""
 
     def __init__(self, feed: Feed, options: TailOptions, printer: LinePrinter, err: Console) -> None:
         self._feed = feed
@@ -174,7 +175,7 @@ class DeliveryReader:
 
 
 def _find_last(feed: Feed, options: TailOptions) -> int:
-    """Return the place in the log of the newest event that matches; 0 if none does."""
+    """Return the place in the log of the newest event that matches, or 0 if none does."""
     try:
         page = feed.get_json("/api/v1/events", {**options.filters, "limit": 1})
         return max((int(row["seq"]) for row in page["events"]), default=0)
@@ -185,7 +186,7 @@ def _find_last(feed: Feed, options: TailOptions) -> int:
 
 
 def _seq(cursor: str) -> int:
-    """Return the place in the log; 0 before the first cursor. Raises WindsockError."""
+    """Return the place in the log, or 0 before the first cursor. Raises WindsockError."""
     seq = cursor.rpartition("-")[2] or "0"
     if seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS:
         return int(seq)
@@ -193,7 +194,8 @@ def _seq(cursor: str) -> int:
 
 
 class _OutageReporter:
-    """Says once that the connection is lost, and once that it is back. Nobody there at all is an error."""
+    """The observer that prints once that the connection is lost, and once that it is back.
+    A monitor that never answered is an error."""
 
     def __init__(self, url: str, err: Console) -> None:
         self._url = url
@@ -230,7 +232,7 @@ def _unreachable(url: str, reason: str) -> WindsockError:
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EVER = datetime(1970, 1, 1, tzinfo=timezone.utc)  # the beginning without --follow: the whole log
-GLOBS = "Globs; any of several."
+GLOBS = "Globs, any of several."
 
 
 def _moment(text: str) -> datetime:
@@ -251,7 +253,7 @@ def _moment(text: str) -> datetime:
 
 @cli.command()
 def tail(
-    url: Annotated[str, typer.Option(help="The monitor; default: this machine's, by its settings.")] = "",
+    url: Annotated[str, typer.Option(help="The monitor, by default this machine's, from its settings.")] = "",
     deployment: Annotated[list[str], typer.Option(help=GLOBS)] = [],  # noqa: B006
     event_type: Annotated[list[str], typer.Option("--type", help="Globs, such as 'airflow.dag_run.*'.")] = [],  # noqa: B006
     dag_id: Annotated[list[str], typer.Option(help=GLOBS)] = [],  # noqa: B006
@@ -275,7 +277,7 @@ def tail(
         str,
         typer.Option(
             envvar="WINDSOCK_TOKEN",
-            help="An Airflow JWT or a Windsock token; default: signs in as this machine's monitor's user.",
+            help="An Airflow JWT or a Windsock token. By default signs in as this machine's monitor's user.",
         ),
     ] = "",
 ) -> None:

@@ -1,4 +1,4 @@
-"""The lines of `windsock tail` and `windsock up`: one an event or settled delivery, in the order of time."""
+"""The lines of `windsock tail` and `windsock up`: events and settled deliveries in order of time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SIGNS = {
 
 RUN_SIGNS = 36  # characters of a run id in a line: its kind, its date and its time
 _FRACTION = re.compile(r"\.[0-9]+(?=[+Z-])|\+00:00")
-"""What a run id says of a moment beyond its second, and that it is in UTC."""
+"""The part of a run id's moment behind its second, and its offset from UTC if that is zero."""
 DETAIL_SIGNS = 90  # characters of what was said: the beginning of an error names it
 
 
@@ -53,10 +53,10 @@ def shorten_run_id(run_id: str) -> str:
 
 
 def render(item: Event | Reset) -> Text:
-    """Return a line for a terminal: when, the state, which DAG, task and run, and the beginning of an error.
+    """Return a line for a terminal: the time, the state, the place and the beginning of an error.
 
-    Raises WindsockError if the event's data is not what docs/events.md says.
-    """
+    The place is the DAG, the task and the run. Raises WindsockError if the event's data is not what
+    docs/events.md says."""
     if isinstance(item, Reset):
         return Text(f"--:--:--  events may have been missed: {line(item.reason)}", "bold red")
     try:
@@ -96,7 +96,7 @@ DELIVERY_STYLES = {"sent": "green", "dead": "bold red", "uncertain": "bold red"}
 
 @dataclass(frozen=True)
 class SettledDelivery:
-    """What became of a notification to one recipient."""
+    """The outcome of a notification to one recipient."""
 
     id: int
     at: str
@@ -107,7 +107,8 @@ class SettledDelivery:
 
     @classmethod
     def read(cls, row: dict[str, Any]) -> SettledDelivery | None:
-        """From a row of the API; None of one that still waits. Raises ValueError, KeyError, TypeError."""
+        """Return the delivery of a row of the API, or None if it still waits.
+        Raises ValueError, KeyError, TypeError."""
         at = row["settled_at"]
         if at is None:
             return None
@@ -119,6 +120,7 @@ class SettledDelivery:
         return cls(int(row["id"]), at, str(row["state"]), whom, about, str(row["event_id"]))
 
     def render(self) -> Text:
+        """Return the delivery as a line for a terminal."""
         style = DELIVERY_STYLES.get(self.state, "yellow")
         text = _begin_line(local_time(self.at), "✉", self.state, style)
         text.append(f"to {line(self.whom)}", "bold")
@@ -132,6 +134,7 @@ class Days:
         self._shown = today
 
     def above(self, moment: datetime) -> Text | None:
+        """Return the heading of the moment's day, if the line before was of another day."""
         day = moment.date()
         if day == self._shown:
             return None
@@ -140,21 +143,21 @@ class Days:
 
 
 class OutputGone(Exception):
-    """Whoever read the output has closed it, as `head` does: an end like any other."""
+    """The reader of the output has closed it, as `head` does. This is an end like any other."""
 
 
 class Output(Console):
     """A terminal or a pipe."""
 
     def on_broken_pipe(self) -> NoReturn:
+        """Raise OutputGone."""
         raise OutputGone
 
 
 class LinePrinter:
-    """A printer of lines for people, in the order of time, or of JSON objects as the feed's NDJSON has them.
+    """The printer of lines for people, in order of time, or of JSON objects as in the feed's NDJSON.
 
-    Its methods may be called from several threads. All of them raise OutputGone.
-    """
+    Its methods may be called from several threads. All of them raise OutputGone."""
 
     def __init__(self, as_json: bool, out: Console) -> None:
         self._as_json = as_json
@@ -165,7 +168,7 @@ class LinePrinter:
         self._lock = threading.RLock()
 
     def print(self, item: Event | Reset) -> None:
-        """Print an item of the feed. Raises WindsockError if nobody can show it."""
+        """Print an item of the feed. Raises WindsockError if the item cannot be shown."""
         if self._as_json:
             self._write(as_json(item))
             return

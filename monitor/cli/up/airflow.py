@@ -17,16 +17,18 @@ PASSED_ON = re.compile(
 )
 """All that children get of the user's environment. The user's own AIRFLOW__* would make another Airflow."""
 SUPPORTED = re.compile(r"3\.\d+\.\d+")
-EXECUTOR_PROCESSES = 3  # a DAG's tasks one after the other, and one beside them for release and scoring
-SQLITE_BUSY_SECONDS = 30  # four processes write; the driver's own 5 s are short on a busy machine
+EXECUTOR_PROCESSES = 3  # a DAG's tasks run one after the other, and release and scoring need one more process
+SQLITE_BUSY_SECONDS = 30  # four processes write, and the driver's own 5 s are short on a busy machine
 AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 REPOSITORY = Path(__file__).parents[3]
 CONNECT_SECONDS = 20
-ORPHANS_SECONDS = 10  # tasks that the last stop cut off run again soon; by default after five minutes
+ORPHANS_SECONDS = 10  # tasks that the last stop cut off run again soon. The default is five minutes
 
 
 def clean_base(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of the user's environment is passed on; a proxy is never asked for the loopback address."""
+    """Return the part of the user's environment that is passed on.
+
+    No proxy is used for the loopback address."""
     base = {name: value for name, value in environ.items() if PASSED_ON.fullmatch(name)}
     for name in ("no_proxy", "NO_PROXY"):
         base[name] = ",".join(filter(None, [base.get(name), LOOPBACK, "localhost"]))
@@ -34,7 +36,8 @@ def clean_base(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_airflow(environment: Path) -> str:
-    """The version of the Airflow in this virtual environment. Raises CannotStart if there is none to use."""
+    """Return the version of the Airflow in this virtual environment.
+    Raises CannotStart if it holds no usable Airflow."""
     remedy = "`make run` makes one; or name another: windsock up --airflow PATH"
     if not (environment / "bin" / "airflow").is_file():
         raise CannotStart(f"{environment} holds no Airflow (there is no bin/airflow in it). {remedy}")
@@ -47,7 +50,7 @@ def find_airflow(environment: Path) -> str:
 
 
 def check_repository() -> None:
-    """Raises CannotStart if the DAGs and the plugin are not beside this package."""
+    """Raise CannotStart if the DAGs and the plugin are not next to this package."""
     for needed in (REPOSITORY / "dags", REPOSITORY / "plugins" / "windsock_plugin.py"):
         if not needed.exists():
             raise CannotStart(f"{needed} is missing: `windsock up` runs from a checkout of the repository")

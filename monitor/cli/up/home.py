@@ -72,11 +72,10 @@ class Home:
 
 @contextmanager
 def open_home(root: Path) -> Iterator[tuple[Home, int]]:
-    """Make the folders and take the lock; its file descriptor is given too.
+    """Make the folders and take the lock, and yield the home and the lock's file descriptor.
 
-    Who starts processes in the home hands the descriptor to them: the home is free again when the last of
-    them has ended, however its starter ended. Raises CannotStart: not writable, full, or in use.
-    """
+    Processes of the home inherit the descriptor. The home is free again when the last of them has ended,
+    however its starter ended. Raises CannotStart if the home is not writable, full, or in use."""
     home = Home(root)
     with _explain_errors(home):
         for folder in (home.root, home.airflow, home.spool, home.models, home.logs):
@@ -92,7 +91,7 @@ def open_home(root: Path) -> Iterator[tuple[Home, int]]:
 
 
 def load_secrets(home: Home) -> Secrets:
-    """Return the home's secrets; make and keep those that it lacks. Raises CannotStart for a broken file."""
+    """Return the home's secrets. Missing secrets are made and kept. Raises CannotStart for a broken file."""
     with _explain_errors(home):
         stored = _read_secrets(home.secrets)
         made = Secrets(**{name: stored[name] for name in asdict(Secrets()) if stored.get(name)})
@@ -116,7 +115,7 @@ def keep_settings(home: Home, environment: Mapping[str, str]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; nobody else may ever read it."""
+    """Replace the file in one step, so that no other user can read it at any time."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w") as file:

@@ -33,11 +33,11 @@ from monitor.errors import WindsockError
 
 
 class CannotStart(WindsockError):
-    """Something on this machine is not as it must be; the message holds the remedy."""
+    """The machine does not allow the start. The message holds the remedy."""
 
 
 class PartDied(WindsockError):
-    """One of the processes ended by itself; the message holds its status and the end of its log."""
+    """A component ended by itself. The message holds its status and the end of its log."""
 
 
 class NotAllHappened(WindsockError):
@@ -148,7 +148,8 @@ def adopt_orphans() -> None:
 
 
 def on_signals(guarded_by: int) -> "asyncio.Future[None]":
-    """Raises Interrupted at the first signal, and when the guard has ended. The second signal kills all."""
+    """Return a future that raises Interrupted at the first signal, and when the guard has ended.
+    The second signal kills all."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 
@@ -179,7 +180,8 @@ def descendants() -> list[psutil.Process]:
 
 
 def kill_descendants() -> bool:
-    """Send SIGKILL until nothing is left below; what forks meanwhile is found in the next round."""
+    """Send SIGKILL until no process is left below.
+    A process that forks meanwhile is found in the next round."""
     deadline = time.monotonic() + KILL_SECONDS
     while alive := descendants():
         if time.monotonic() > deadline:
@@ -191,7 +193,7 @@ def kill_descendants() -> bool:
     return True
 
 
-GRACE_SECONDS = 5.0  # Airflow's components end within 3 s when idle; a task that runs longer is cut off
+GRACE_SECONDS = 5.0  # Airflow's components end within 3 s when idle. A task that runs longer is cut off
 POLL_SECONDS = 0.05  # while stopping only: grandchildren end without a signal to us
 MEASURE_SECONDS = 3.0  # reading some twenty processes takes some 20 ms
 TAIL_LINES = 15
@@ -201,7 +203,7 @@ MEBIBYTE = 1024**2
 
 @dataclass
 class ComponentProcess:
-    """One component: its process, where it logs, and how long it may take to end."""
+    """A component with its process, its log, and the time that it may take to end."""
 
     name: str
     process: Process
@@ -228,7 +230,7 @@ class Processes:
     """The components that were started, each in a session of its own and with a log."""
 
     def __init__(self, logs: Path, held_open: Sequence[int] = ()) -> None:
-        """`held_open`: file descriptors that are to stay open until the last component has ended."""
+        """Keep the file descriptors of `held_open` open until the last component has ended."""
         self._logs = logs
         self._held_open = held_open
         self._parts: list[ComponentProcess] = []
@@ -240,7 +242,8 @@ class Processes:
     async def _begin(
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str], grace: float
     ) -> ComponentProcess:
-        """Start a process; its output goes to `<name>.log`, that of its last start to `<name>.log.1`."""
+        """Start a process.
+        Its output goes to `<name>.log`, and the output of its last start to `<name>.log.1`."""
         log = self._logs / f"{name}.log"
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
@@ -264,7 +267,7 @@ class Processes:
     async def start(
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str], grace: float = GRACE_SECONDS
     ) -> None:
-        """Start a component that is to run on, and that gets `grace` seconds to end when told to."""
+        """Start a component that is to run on, and that gets `grace` seconds to end after a stop signal."""
         part = await self._begin(name, command, env, grace)
         self._watches.append(asyncio.create_task(self._report_end(part)))
 
@@ -275,7 +278,7 @@ class Processes:
             raise PartDied(part.obituary())
 
     async def watch(self) -> None:
-        """Raises PartDied as soon as a component that was started has ended."""
+        """Raise PartDied as soon as a started component has ended."""
         raise await self._died.get()
 
     async def _report_end(self, part: ComponentProcess) -> None:
@@ -310,7 +313,7 @@ def _end_descendants(deadline: float) -> bool:
 
 
 def memory() -> float:
-    """Return the megabytes (2**20) of this process and all below it; shared pages are split evenly."""
+    """Return the megabytes (2**20) of this process and all below it, with shared pages split evenly."""
     total = 0
     for process in (psutil.Process(), *descendants()):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):

@@ -26,7 +26,7 @@ MODEL_ASSETS = ("model.pkl", "scaler.pkl")
 METRICS = ("accuracy", "roc_auc", "f1")
 COLORS = {"success": "green", "sent": "green", "failed": "red", "dead": "red"}
 LOOKED_THROUGH = 20  # the latest mails: the report is among them, however many runs there are
-ASSET_EVENTS = 100  # of a run; the DAGs of this repository make two
+ASSET_EVENTS = 100  # of a run. The DAGs of this repository make two
 MAX_SHOWN = 3  # lines of one heading: the whole result stays within 20 lines
 
 
@@ -40,7 +40,7 @@ async def poll_until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 Heard = set[tuple[str, str, str]]
-"""(type, dag_id, run_id) of run events; (type, asset's name, source_run_id) of asset updates."""
+"""The (type, dag_id, run_id) of run events, and the (type, asset's name, source_run_id) of asset updates."""
 
 
 async def read_feed(feed: Feed, heard: Heard, screen: Screen) -> None:
@@ -67,13 +67,14 @@ def _remember(heard: Heard, kind: str, data: Mapping[str, Any]) -> None:
 
 @dataclass
 class DemoProgress:
-    """What has happened so far. Runs and updates of assets are Airflow's rows, mails the monitor's."""
+    """The progress of the story so far.
+    Runs and updates of assets are Airflow's rows, mails the monitor's."""
 
     training: Row
     heard: Heard
-    """What the feed has shown."""
+    """The events that the feed has shown."""
     mailbox: Mailbox | None
-    """Where the DAG's own mail arrives, if it goes there."""
+    """The mailbox of the DAG's own mail. None if that mail goes to a server."""
     release: Row | None = None
     scoring: Row | None = None
     updates: list[Row] = field(default_factory=list)
@@ -84,6 +85,7 @@ class DemoProgress:
 
     @property
     def runs(self) -> list[Row]:
+        """The story's runs so far."""
         return [run for run in (self.training, self.release, self.scoring) if run]
 
     @property
@@ -164,7 +166,9 @@ async def play(progress: DemoProgress, airflow: AirflowApi, monitor: Feed) -> No
 
 
 async def _look_at_runs(progress: DemoProgress, airflow: AirflowApi) -> None:
-    """Airflow 3.3.2 answers 500 for the updates while a run that one of them began has not started."""
+    """Fetch the runs and the updates of assets.
+
+    Airflow 3.3.2 answers 500 for the updates while a run that one of them began has not started."""
     run_id = progress.training["dag_run_id"]
     progress.training = await airflow.dag_run(TRAINING, run_id)
     progress.updates = await airflow.asset_events_of(TRAINING, run_id, ASSET_EVENTS)
@@ -263,7 +267,7 @@ def _bounded(lines: list[str]) -> list[str]:
 
 
 def _columns(parts: Mapping[str, Sequence[str]]) -> str:
-    """Put lines beside their headings, never folded: a terminal's copy keeps them whole."""
+    """Put lines at the right of their headings, never folded, so that a terminal copies them whole."""
     return "\n".join(
         f"[bold]{'' if number else heading:<10}[/bold]{line}"
         for heading, lines in parts.items()

@@ -14,14 +14,15 @@ from monitor.plain_text import sanitize_for_terminal
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Print to nobody from now on. (Rich would end the process, and what was started with it.)"""
+        """Print to nothing from now on.
+        Rich would end the process, and with it the processes that it started."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
 
 class Screen:
-    """Prints; a reader that has gone away stops nothing."""
+    """The screen. A reader that has gone away stops nothing."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or _Console(highlight=False, soft_wrap=True)

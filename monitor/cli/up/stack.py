@@ -34,12 +34,12 @@ REQUEST_SECONDS = 20.0  # an api-server that starts while the machine is busy an
 EXIT_FAILED = 1
 COMMANDS: dict[str, tuple[str, ...]] = {
     "api-server": (),
-    "scheduler": ("--skip-serve-logs",),  # would listen on all addresses; logs are read from the disk
+    "scheduler": ("--skip-serve-logs",),  # would listen on all addresses. Logs are read from the disk
     "dag-processor": (),
     "triggerer": ("--skip-serve-logs",),
 }
 GRACE = {
-    "api-server": 2.0,  # its server ends in 0.1 s; then the process waits for a thread that never ends
+    "api-server": 2.0,  # its server ends in 0.1 s. Then the process waits for a thread that never ends
     "triggerer": 1.0,  # waits 10 s for a child that waits for nothing
 }
 """Seconds that a component gets to end, where Airflow 3.3.2 would take them all for nothing."""
@@ -65,6 +65,7 @@ class Stack:
 
     @property
     def logs(self) -> str:
+        """The sentence that names the logs."""
         return f"The logs are in {self.setup.home.logs} and {self.setup.home.airflow / 'logs'}"
 
 
@@ -85,7 +86,7 @@ async def start_all(stack: Stack) -> None:
 
 
 async def _wait_until_ready(stack: Stack) -> None:
-    """If the monitor never listens it has died, which the supervisor notices."""
+    """Wait until the monitor listens. If it never does, it has died, which the supervisor notices."""
     anonymous = Feed(stack.setup.settings.url)
 
     async def is_ready() -> bool:
@@ -116,10 +117,10 @@ async def _migrate(stack: Stack) -> None:
 
 
 def needs_migration(home: Home, version: str) -> bool:
-    """Whether the database is not this Airflow's yet. Removes one whose making was cut short.
+    """Return True if the database is not this Airflow's yet.
+    Remove a database whose making was cut short.
 
-    Raises CannotStart if a newer Airflow has migrated it: there is no way back.
-    """
+    Raises CannotStart if a newer Airflow has migrated it, because Airflow cannot migrate back."""
     try:
         last = home.airflow_migrated.read_text().strip()
     except FileNotFoundError:
@@ -162,7 +163,7 @@ def up(options: Options, home: Path) -> int:
 async def _supervise(
     options: Options, home: Home, processes: Processes, guarded_by: int, screen: Screen
 ) -> None:
-    """Do the work until it ends, a component dies or a signal comes; then end every process."""
+    """Do the work until it ends, a component dies or a signal comes. Then end every process."""
     interrupted = on_signals(guarded_by)
     setup = prepare(options, home)
     for name, port in setup.ports.items():
@@ -224,7 +225,7 @@ async def _play(stack: Stack, heard: Heard, once: bool) -> None:
 
 
 async def _play_story(stack: Stack, heard: Heard) -> None:
-    """Raises NotAllHappened, which says what is missing."""
+    """Play the story. Raises NotAllHappened, which says what is missing."""
     setup = stack.setup
     mailbox = None if setup.settings.smtp_host else Mailbox(setup.home.root / "mailbox", utc_now)
     progress = DemoProgress(await _trigger(stack), heard, mailbox)
