@@ -225,7 +225,7 @@ test-airflow-side: $(AIRFLOW_TEST_ENV)/.made
 test-monitor-side: $(DEV_ENV)/.made tests/npm/node_modules/.made
 	$(DEV_ENV)/bin/python -m $(PYTEST) $(UNHUNG) --numprocesses=$(WORKERS) --dist=loadfile -m '$(MARKED)' \
 	  tests/unit tests/identity tests/up tests/chart tests/observability tests/versions tests/release \
-	  tests/docs/test_names.py tests/docs/test_code_names.py tests/docs/test_reference.py tests/docs/test_threat_model.py \
+	  tests/docs/test_names.py tests/docs/test_code_names.py tests/docs/test_docstrings.py tests/docs/test_reference.py tests/docs/test_threat_model.py \
 	  tests/browser tests/feed $(BESIDE)
 
 test-together: $(AIRFLOW_ENV)/.made $(DEV_ENV)/.made
