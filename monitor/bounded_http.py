@@ -131,7 +131,7 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     async for packed in response.aiter_raw():
         for piece in _decompress(unpacking, packed):
             yield piece
-            # What came at once may unpack to a thousand pieces, so others have their turn.
+            # A piece that came at once may unpack to a thousand pieces, so others have their turn.
             await asyncio.sleep(0)
     if not unpacking.eof:
         raise UnreadableBody("it ends before it is unpacked")

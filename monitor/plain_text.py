@@ -6,11 +6,10 @@ their own line. Some characters break or reorder lines.
 
 `cut` and `cut_start` bound a text and mark that something is left out.
 
-`remove_secrets` removes secrets from the words of those who were told them.
+`remove_secrets` removes secrets from the words of programs that received them.
 
 `strip_sequences` removes control sequences whole. Each step takes time in proportion to the length of the
-text, whatever the text holds.
-"""
+text, whatever the text holds."""
 
 import html
 import json
@@ -96,8 +95,8 @@ def cut_start(text: str, most: int) -> str:
 def remove_secrets(text: str, secrets: Iterable[str]) -> str:
     """Return the text without these secrets, as they are and as programs quote them.
 
-    Whoever was told a secret may repeat it: in a URL or a form, in JSON, in HTML, or inside base64.
-    The beginning of one at the end of the text is removed too, because the rest may have been cut off.
+    A program that received a secret may repeat it: in a URL or a form, in JSON, in HTML, or inside base64.
+    The beginning of a secret at the end of the text is removed too, because the rest may have been cut off.
     """
     forms = {form for secret in secrets for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SILENCE_SECONDS = 50.0  # three of the monitor's heartbeats (15 s) and some: the connection is dead
 REQUEST_SECONDS = 10.0  # without a byte of an answer of the JSON API
-MAX_PAGE = 16 * 1024 * 1024  # bytes of such an answer; 200 deliveries have 200 kB
+MAX_PAGE = 16 * 1024 * 1024  # bytes of such an answer. 200 deliveries have 200 kB
 
 logger = logging.getLogger("windsock_client")
 

@@ -18,7 +18,7 @@ NDJSON = "application/x-ndjson"
 JSON = "application/json"
 MAX_LINE = 16 * 1024 * 1024  # bytes: four times the largest request that the monitor takes events by
 LINE_BYTES = 48  # bytes of memory that a line of a message takes beside its text
-MAX_VALUES = 100_000  # of a message: as many as the monitor takes in one request; each takes 50 bytes or more
+MAX_VALUES = 100_000  # of a message: as many as the monitor takes in one request. Each takes 50 bytes or more
 VALUE_SIGNS = (b",", b"[", b"{")  # one of them stands before each value but a text's only one
 
 ItemStream = Iterator[tuple[str, Item | None]]

@@ -151,8 +151,8 @@ import_errors = Table(
     Column("bundle_name", Text),
     Column("path", Text),  # within the bundle, as REST says, of an error that a hook reported
     Column("trace", String(32)),  # the digest of its trace
-    Column("file_end", PathEnd),  # of the whole path, which a hook named; null: REST named the file
-    Column("path_end", PathEnd),  # of the path within the bundle; null: only the whole path is known
+    Column("file_end", PathEnd),  # of the whole path, which a hook named. Null: REST named the file
+    Column("path_end", PathEnd),  # of the path within the bundle. Null: only the whole path is known
     Column("open", Boolean, nullable=False),  # false: mended
     Column("times", Integer, nullable=False),  # how often it was reported: mended and broken again
     Column("last_seq", BigInteger, nullable=False),
@@ -218,7 +218,7 @@ incidents = Table(
     Column("acked_at", UtcDateTime),
     Column("acked_by", Text),
     Column("ack_reason", Text),
-    Column("ack_until", UtcDateTime),  # when the acknowledgement lapses; null: it does not
+    Column("ack_until", UtcDateTime),  # when the acknowledgement lapses. Null: it does not
     Column("assignee", Text),  # who has taken it over
     Column("assigned_at", UtcDateTime),
     Index(None, "deployment", "key", "opened_at"),

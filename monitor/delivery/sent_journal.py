@@ -88,7 +88,7 @@ class SentJournal:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, entry, True)
 
     def append_nowait(self, entry: JournalEntry) -> None:
-        """Write an entry soon. Nobody waits until it is on the disk."""
+        """Write an entry soon. The caller does not wait until the entry is on the disk."""
         self._thread.submit(self._write, entry, False)
 
     async def flush(self) -> None:

@@ -47,9 +47,7 @@ from monitor.observability.metrics import Metrics
 
 MAX_COMMIT = 2_000  # events in one transaction: a reader of the feed gets them at once
 LOCK_SECONDS = 0.25  # that a transaction writes for: others' events, deliveries and reminders wait so long
-FIRST_CHUNK = (
-    10  # events of which nobody knows yet what they cost: some milliseconds each, more on a busy machine
-)
+FIRST_CHUNK = 10  # events of unknown cost: some milliseconds each, more on a busy machine
 MAX_CHUNK = 250  # events: the next ones may cost far more than those before; larger ones are hardly faster
 
 ENDS = {
@@ -368,7 +366,7 @@ def _refuse(pending: PendingEvent, error: Exception, commit: _Commit) -> None:
         )
         commit.settled.append((pending, IngestOutcome.REJECTED))
     else:
-        # What else was written of the request is a duplicate when the sender comes again.
+        # The other written events of the request are duplicates when the sender comes again.
         logger.error("could not write event %r of %s", event.id, event.source, exc_info=error)
         commit.failed.append((pending.request, error))
 

@@ -42,7 +42,7 @@ class PendingRequest:
     events: Sequence[Event]
     answer: "asyncio.Future[list[IngestOutcome]]"
     outcomes: dict[int, IngestOutcome] = field(default_factory=dict)
-    """By the place of the event in the request."""
+    """The outcomes by the place of the event in the request."""
     is_failed: bool = False
     """True if its sender has the error, and sends everything again: what still waits is not written."""
 

@@ -74,7 +74,8 @@ def due_at(
 
 def _interval(rule: Rule, kind: NotificationKind) -> timedelta | None:
     """Return the interval since the group's last notification.
-    An opening does not wait for the interval if each group is one DAG's, because it is news."""
+
+    An opening does not wait for the interval if each group is of one DAG, because the opening is urgent."""
     if kind is NotificationKind.FOLLOW_UP:
         return rule.group.interval if rule.group.interval is not None else FOLLOW_UPS
     if kind is NotificationKind.FAILURE or "dag_id" not in rule.group.by:

@@ -71,7 +71,7 @@ class Incident:
     ack_until: datetime | None = None
     """The moment at which the acknowledgement lapses. None if it does not."""
     assignee: str | None = None
-    """The name of whoever has taken the incident over."""
+    """The name of the user who has taken the incident over."""
     assigned_at: datetime | None = None
 
     @classmethod
@@ -343,7 +343,8 @@ def unacknowledge(connection: Connection, incident_id: int) -> Incident | None:
 
 
 def assign(connection: Connection, incident_id: int, assignee: str | None, now: datetime) -> Incident | None:
-    """Record who has taken an incident over, or that nobody has. Return None if it does not exist."""
+    """Record the name of the user who has taken an incident over, or None.
+    Return None if the incident does not exist."""
     return _update(connection, _ASSIGN, incident_id, assignee=assignee, assigned_at=now if assignee else None)
 
 

@@ -1,17 +1,16 @@
 """The compression of pages and static files, and the masked CSRF token of pages.
 
-The length of a compressed answer tells how much of a chosen text stands in it twice. Whoever can put text
-into a page and see lengths on the network may so guess what else the page says (BREACH). Three things stand
-against it:
+The length of a compressed answer shows how much of a chosen text stands in the answer twice. An attacker who
+can put text into a page and see lengths on the network may so guess the rest of the page (BREACH). Three
+measures stand against that attack:
 
-- A page bears its CSRF token masked by random bytes, and each answer has other ones.
-- An answer to a request of another site's page is not compressed, so nobody can let a signed-in browser ask
-  again and again.
-- What bears another secret (`/links/`, `/login`, new tokens, which answer to POST) is not compressed.
+- A page bears its CSRF token masked by random bytes, and each answer has other bytes.
+- An answer to a request of another site's page is not compressed, so an attacker cannot let a signed-in
+  browser ask again and again.
+- An answer with another secret (`/links/`, `/login`, new tokens, which answer to POST) is not compressed.
 
 The feed is not compressed, because a compressor holds events back. The API is not either: its programs are
-near or ask for little.
-"""
+near or ask for little."""
 
 import secrets
 
@@ -42,7 +41,9 @@ class CompressionMiddleware:
             return
 
         async def send_weak_tag(message: Message) -> None:
-            """Send a message. A strong ETag names one sequence of bytes; the compressed one is another."""
+            """Send a message, with a weak ETag if it is compressed.
+
+            A strong ETag names one sequence of bytes, and the compressed sequence is another."""
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 tag = headers.get("etag")
@@ -68,7 +69,7 @@ def mask(token: str) -> str:
 
 
 def unmask(masked: str) -> str:
-    """Return the token of a masked form; nothing if it is none."""
+    """Return the token of a masked form, or an empty text if the form is none."""
     try:
         both = bytes.fromhex(masked)
     except ValueError:

@@ -16,7 +16,7 @@ from monitor.delivery.channels.mailbox import Mailbox
 from monitor.errors import SettingsError
 
 MAX_MAIL = 10 * 1024 * 1024  # bytes: a report with plots. A mail is held in memory while it is received
-MAX_LINES = 200_000  # of a mail: each is an object of 65 bytes meanwhile; 10 MiB of usual lines are 140,000
+MAX_LINES = 200_000  # of a mail, each an object of 65 bytes meanwhile. 10 MiB of usual lines are 140,000
 TURN = 500  # lines that are taken before others have their turn: some milliseconds
 MAX_OPEN = 20  # connections at once, which bounds that memory
 MAX_RECIPIENTS = 100  # what RFC 5321 (4.5.3.1.8) asks of a server

@@ -99,8 +99,8 @@ METHODS: Mapping[type, frozenset[str]] = {
     range: frozenset(("count", "index")),
     Enum: frozenset(),
 }
-"""The methods that templates may use, by the type of a value; a class before its bases. Of any other method
-nobody has looked at the work that it makes."""
+"""The methods that templates may use, by the type of a value. A class stands before its bases. The work of
+any other method is unknown."""
 MAX_DATE_FORMAT = 200  # characters of strftime's format: a date and a time take some tens
 _DATE_DIRECTIVE = re.compile(r"%(?!-?[a-zA-Z%])")
 """A directive with a width, such as glibc's `%999Y`, whose result is as long as it says."""

@@ -145,7 +145,7 @@ class _BoundedLoader(BaseLoader):
 
 def _read_regular(path: Path) -> tuple[bytes, int]:
     """Return a file's beginning and when it changed. A pipe would never answer. Raises OSError."""
-    # What is looked at is what is read: the path may lead to another file by then.
+    # The checked file is the file that is read, because the path may lead to another file by then.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)

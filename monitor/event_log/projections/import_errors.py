@@ -174,7 +174,8 @@ def places_of(connection: Connection, deployment: str, filename: str) -> set[Bun
 
 def find_whole_paths(connection: Connection, deployment: str, path: str) -> set[str]:
     """Return the whole paths of open errors that end with this path and that only hooks named.
-    If they are too many to tell which it is, return none."""
+
+    Return none if there are too many to decide between them."""
     first, behind = _ends_below(path)
     rows = _OPEN_BELOW.rows(connection, deployment=deployment, first=first, behind=behind)
     return {row["filename"] for row in rows if len(rows) < MAX_ALIKE and is_below(row["filename"], path)}
@@ -204,9 +205,10 @@ class _EarlierReports:
 
     def __init__(self) -> None:
         self._whole: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
-        """By deployment and trace, those of hooks in the order of their ends: end, file and id."""
+        """The errors that hooks reported, by deployment and trace, in the order of their ends: end, file and
+        id."""
         self._within: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-        """By deployment, trace and end, those of which REST has named the path within a bundle."""
+        """The errors whose path within a bundle REST has named, by deployment, trace and end."""
 
     def add(self, deployment: str, trace: str, row: Row) -> None:
         if row["bundle_name"] is None:

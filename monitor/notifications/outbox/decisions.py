@@ -354,7 +354,7 @@ def _withdraw(
 
 
 def move_incident(connection: Connection, from_id: int, to_id: int) -> None:
-    """Let one incident have all that was decided and told of another."""
+    """Move the decisions, notifications and deliveries of one incident to another."""
     links = notification_incidents.c
     its_notifications = select(links.notification_id).where(links.incident_id == from_id)
     moved = (

@@ -135,7 +135,7 @@ def _read_summary(
 
 
 def find_notified_incidents(connection: Connection, incident_ids: Sequence[int]) -> set[int]:
-    """Return those of these incidents that any notification was made of, whoever may see it."""
+    """Return the incidents among these that any notification was made of, for any reader."""
     links = notification_incidents.c.incident_id
     return set(connection.scalars(select(links).where(links.in_(incident_ids)).distinct()))
 

@@ -123,7 +123,7 @@ def open_with_next(connection: Connection, incident_id: int, opening: Delivery, 
         notifications.c.id.in_(linked),
     )
     values = {"kind": opening.kind.value, "template": opening.template}
-    # The rule is compared here, or SQLite would go through all that waits by the rule.
+    # The rule is compared in Python. Otherwise SQLite would go through all waiting rows by the rule.
     ids = [row.id for row in connection.execute(waiting) if row.rule == opening.rule]
     statement = update(notifications).where(notifications.c.id.in_(ids))
     connection.execute(statement.values(due_at=now, **values))

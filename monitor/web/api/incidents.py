@@ -35,7 +35,7 @@ from monitor.web.silence_validation import MAX_REASON, MAX_SILENCE
 
 router = APIRouter(prefix="/api/v1/incidents", tags=["incidents"], responses=PROBLEMS, route_class=ETagRoute)
 MAX_ACKNOWLEDGEMENT = MAX_SILENCE
-"""Until it lapses; nobody plans for longer."""
+"""The longest time until an acknowledgement lapses. People do not plan for longer."""
 Reason = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON),
@@ -221,7 +221,7 @@ async def take_over(
 async def release(
     request: Request, services: ServicesDep, principal: ApiPrincipal, incident_id: Id
 ) -> Incident:
-    """Give it back: nobody has taken it over any more."""
+    """Release the incident, so that no user has taken it over."""
     await require_csrf(request, principal)
     return await assign_to(services, principal, incident_id, None)
 
@@ -229,7 +229,7 @@ async def release(
 async def assign_to(
     services: Services, principal: Principal, incident_id: int, assignee: str | None
 ) -> Incident:
-    """Let somebody, or nobody, have taken an incident over. Raises 404 and 409."""
+    """Record the user who has taken an incident over, or None. Raises 404 and 409."""
     allowed_dags = await services.authenticator.get_permissions(principal)
     return await change(
         services,

@@ -108,7 +108,7 @@ class Throttle:
         self._database = database
         self._clock = clock
         self._refused: OrderedDict[str, tuple[datetime, datetime]] = OrderedDict()
-        """By name, the end of the time without a query, and the end of the window."""
+        """The end of the time without a query, and the end of the window, by name."""
 
     async def begin(self, names: Mapping[str, int], whose: str) -> int:
         """Count an attempt.
