@@ -3,7 +3,7 @@
    reader PORT CONNECTIONS EXPECT SECONDS PATH [HEADER...]
 
    Opens CONNECTIONS to 127.0.0.1:PORT, asks each for PATH ("%d" in it is the connection's number), says
-   "ready" once all have been answered, and counts events until each connection has EXPECT of them or SECONDS
+   "ready" once all feeds have begun, and counts events until each connection has EXPECT of them or SECONDS
    have passed. An event is known by its run_id, "bench-" and the moment of its making in nanoseconds
    (CLOCK_MONOTONIC), so the time from there to here is counted as well. At the end: one line of JSON. */
 
@@ -33,7 +33,7 @@
 #define CONNECTS 200                 /* under way at once: below a listen queue's usual length */
 
 typedef struct {
-    int fd, answered, kept;
+    int fd, headed, answered, kept;
     uint32_t events;
     char carry[CARRY];
 } Conn;
@@ -88,21 +88,26 @@ static void scan(Conn *conn, char *start, size_t length, int64_t now) {
     }
 }
 
+static int begun(size_t length) {
+    return memmem(buffer, length, "\n: h", 4) || memmem(buffer, length, "\nid: ", 5);
+}
+
 static int readable(Conn *conn) {
     memcpy(buffer, conn->carry, conn->kept);
     ssize_t got = recv(conn->fd, buffer + conn->kept, CHUNK, 0);
     if (got < 0) return errno == EAGAIN ? 0 : -1;
     if (got == 0) return -1;
     bytes += got;
-    if (!conn->answered) {
+    if (!conn->headed) {
+        conn->headed = 1;
         buffer[conn->kept + got] = 0;
         if (strncmp(buffer, "HTTP/1.1 200", 12)) {
             fprintf(stderr, "answered: %.300s\n", buffer);
             exit(1);
         }
-        conn->answered = 1;
-        answered++;
     }
+    /* Only the first comment or id says that the feed has begun: what is published before may not come. */
+    if (!conn->answered && begun(conn->kept + got)) conn->answered = 1, answered++;
     scan(conn, buffer, conn->kept + got, now_ns());
     return 0;
 }

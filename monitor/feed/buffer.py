@@ -255,16 +255,26 @@ class EventBuffer:
         self._blocks: deque[EventChunk] = deque()
         self._size = 0
 
-    def extend(self, lines: list[LogRow]) -> list[EventChunk]:
-        """Add the events that follow the end, and return them as chunks."""
-        new = [EventChunk(self.end.epoch, after, part) for after, part in self._parts(lines)]
-        for block in new:
-            self._blocks.append(block)
-            self._size += block.size
-            self.end = Cursor(self.end.epoch, block.upto)
+    def split(self, lines: Sequence[LogRow]) -> list[EventChunk]:
+        """Return the events that follow the end as chunks, which are to be added one after another."""
+        chunks: list[EventChunk] = []
+        part: list[LogRow] = []
+        size, after = 0, self.end.seq
+        for line in lines:
+            part.append(line)
+            size += len(line.body)
+            if size >= BLOCK_BYTES or line is lines[-1]:
+                chunks.append(EventChunk(self.end.epoch, after, part))
+                size, after, part = 0, line.seq, []
+        return chunks
+
+    def add(self, chunk: EventChunk) -> None:
+        """Add the chunk that follows the end."""
+        self._blocks.append(chunk)
+        self._size += chunk.size
+        self.end = Cursor(self.end.epoch, chunk.upto)
         while self._size > KEPT_BYTES and len(self._blocks) > 1:
             self._size -= self._blocks.popleft().size
-        return new
 
     def following(self, place: Cursor) -> EventChunk | None:
         """Return the chunk with the events behind a place, or None if the buffer lacks it."""
@@ -273,15 +283,3 @@ class EventBuffer:
         if not self._blocks[0].after <= place.seq < self.end.seq:
             return None
         return self._blocks[bisect_right(self._blocks, place.seq, key=lambda block: block.after) - 1]
-
-    def _parts(self, lines: list[LogRow]) -> list[tuple[int, list[LogRow]]]:
-        parts: list[tuple[int, list[LogRow]]] = []
-        size, after = BLOCK_BYTES, self.end.seq
-        for line in lines:
-            if size >= BLOCK_BYTES:
-                parts.append((after, []))
-                size = 0
-            parts[-1][1].append(line)
-            size += len(line.body)
-            after = line.seq
-        return parts

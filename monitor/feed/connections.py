@@ -1,13 +1,13 @@
 """The connections of the feed: their start positions, their replay from the log, and their number.
 
-`FeedServer` reads replayed and live events with one walk over the log, so nothing is lost between the two.
+A subscriber is a place in the log and a task of its own, whose loop is `FeedServer._follow`. The loop sends
+what follows that place, from the log or from the buffer, and then waits for news. So nothing is lost between
+replayed and new events. New events are read from the database once for all subscribers (hub.py), and encoded
+once for those with the same subscription (buffer.py).
 
-A subscriber is only a place in the log. New events are read from the database once for all subscribers, and
-encoded once for those with the same subscription (buffer.py). They are sent to each subscriber without
-waking a task for it (subscriber.py). A subscriber that is slow, or further back than the buffer reaches,
-gets a task that brings it up to date from the log. The server keeps one pending write for it and no queue.
-A client that does not take that write within `WRITE_SECONDS` is disconnected (web/http_protocol.py), and
-comes back to its cursor.
+A slow subscriber has one pending write and no queue. It goes on from the buffer, or from the log if the
+buffer no longer reaches so far back. A client that does not take that write within `WRITE_SECONDS` is
+disconnected (web/http_protocol.py), and comes back to its cursor.
 
 `require_room` bounds the number of feeds, in all and for each user (`MAX_READERS`, `SHARE`).
 """
@@ -17,11 +17,10 @@ import logging
 import random
 import resource
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -34,9 +33,17 @@ from monitor.event_log import read as event_log_read
 from monitor.event_log.cursor import Cursor, LogState
 from monitor.event_log.deployments import LoggedDags
 from monitor.event_log.read import LoggedEvent
-from monitor.feed.buffer import BLOCK_BYTES, FeedFormat, Message, Subscription, body
+from monitor.feed.buffer import (
+    BLOCK_BYTES,
+    EventBuffer,
+    EventChunk,
+    FeedFormat,
+    Message,
+    Subscription,
+    body,
+)
 from monitor.feed.hub import Hub, OnProgress, ignore_progress
-from monitor.feed.subscriber import FeedEnded, PendingSend, Rights, Send, Subscriber, YieldTimer
+from monitor.feed.subscriber import FeedEnded, Rights, Send, Subscriber
 from monitor.observability.metrics import Metrics
 
 FindStart = Callable[[Connection], Cursor]
@@ -119,7 +126,7 @@ def _beginning(state: LogState, cursor: Cursor) -> StartPosition:
     return StartPosition(Cursor(state.epoch, state.pruned_seq) if lost else cursor, lost)
 
 
-MAX_READERS = 20_000  # open feeds: at about 20 kB each that is 400 MB
+MAX_READERS = 20_000  # open feeds: at about 35 kB each that is 700 MB
 MIN_SHARE = 20  # feeds that one user may have open however few there are in all
 SHARE = 0.1  # of all feeds: what one user may have open, so that one cannot take every other's
 OTHERS = 200  # file descriptors for everything else: the database, mail, Airflow, pages
@@ -158,7 +165,6 @@ RETRY_MS = (1_000, 3_000)  # how soon a reader comes back: spread, so that a res
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -189,8 +195,8 @@ class FeedServer:
         self._database = database
         self._metrics = metrics
         self._logged = logged
-        self._hub = Hub(database, wake, metrics, logged, heartbeat, self._on_lag, saw)
-        self._readers: dict[Subscriber, None] = {}
+        self._heartbeat = heartbeat
+        self._hub = Hub(database, wake, metrics, logged, heartbeat, saw)
         self._open_of: Counter[str] = Counter()
         self._room = room() if limit is None else limit
         self._closed = False
@@ -200,7 +206,7 @@ class FeedServer:
 
     def require_room(self, whose: str | None = None) -> None:
         """Raise FeedFull if no further feed can be served, or ShareFull if this user has enough."""
-        if len(self._readers) >= self._room:
+        if len(self._hub.subscribers) >= self._room:
             raise FeedFull(f"{self._room} feeds are open on this monitor; close some, or come back later")
         share = share_of(self._room)
         if whose is not None and self._open_of[whose] >= share:
@@ -222,68 +228,47 @@ class FeedServer:
         Raises FeedFull and ShareFull, because other readers may have come since `require_room`."""
         self.require_room(whose)
         subscriber = Subscriber(subscription, feed_format, send, rights, self._logged, whose)
-        self._readers[subscriber] = None
+        self._hub.subscribers[subscriber] = None
         if whose is not None:
             self._open_of[whose] += 1
         self._metrics.feed_subscribers.inc()
-        self._work_for(subscriber, partial(self._open, subscriber, start))
+        subscriber.task = asyncio.create_task(self._serve(subscriber, start))
         return subscriber
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a reader whose connection is gone or whose feed has ended."""
-        if self._readers.pop(subscriber, self) is self:
+        if self._hub.subscribers.pop(subscriber, self) is self:
             return
         self._metrics.feed_subscribers.dec()
         if subscriber.whose is not None:
             self._open_of -= Counter((subscriber.whose,))  # which forgets users without a feed
-        self._hub.leave(subscriber)
         if subscriber.task:
             subscriber.task.cancel()
 
     def close(self) -> None:
         """End every feed, at the service's end. Only from the event loop's own thread."""
         self._closed = True
-        self._hub.close(_farewell)
+        self._hub.wake_all()
 
     def rights_changed(self) -> None:
         """Have each reader's rights asked for before its next event, because they may have ended."""
-        for subscriber in self._readers:
+        for subscriber in self._hub.subscribers:
             subscriber.must_be_asked()
 
-    def _on_lag(self, subscriber: Subscriber, pending_send: PendingSend | None) -> None:
-        self._metrics.feed_lagged.inc()
-        self._work_for(subscriber, partial(self._go_on, subscriber, pending_send))
-
-    def _work_for(self, subscriber: Subscriber, work: Work) -> None:
-        subscriber.task = asyncio.create_task(self._guard(subscriber, work))
-
-    async def _guard(self, subscriber: Subscriber, work: Work) -> None:
-        """Do a reader's own work.
-        If the work fails, the feed is ended, and the reader comes back to its place."""
+    async def _serve(self, subscriber: Subscriber, start: FindStart) -> None:
+        """Serve a subscriber until the service or its rights end. If anything fails, the feed is ended too,
+        and the reader comes back to its place."""
         try:
-            await self._through(subscriber, work)
+            await self._open(subscriber, start)
+            while not self._closed:
+                await self._follow_patiently(subscriber)
         except FeedEnded as ended:
             logger.info("a feed ended: %s", ended)
         except Exception:
             logger.exception("a feed cannot go on; it is ended, and its reader comes back")
             self._metrics.feed_errors.inc()
-        if not subscriber.live:
-            with suppress(Exception):  # it was logged above, where the connection is what broke
-                await subscriber.send(_farewell(subscriber))
-        subscriber.task = None
-
-    async def _through(self, subscriber: Subscriber, work: Work) -> None:
-        """Do the work again while the database is away. A feed that has begun is held up, not ended."""
-        while True:
-            try:
-                return await work()
-            except DBAPIError as error:
-                if not subscriber.epoch or self._closed:
-                    raise
-                logger.warning("the log cannot be read; a feed goes on when it can: %s", error.orig)
-                self._metrics.feed_errors.inc()
-                await asyncio.sleep(AGAIN_SECONDS)
-                work = partial(self._catch_up, subscriber)
+        with suppress(Exception):  # it was logged above, where the connection is what broke
+            await subscriber.send(_farewell(subscriber))
 
     async def _open(self, subscriber: Subscriber, start: FindStart) -> None:
         position = await self._read_for(subscriber, lambda connection: begin(connection, start))
@@ -291,34 +276,50 @@ class FeedServer:
         await subscriber.say(
             body(subscriber.feed_format.retry(_retry()) + position.encode(subscriber.feed_format))
         )
-        await self._catch_up(subscriber)
 
-    async def _go_on(self, subscriber: Subscriber, pending_send: PendingSend | None) -> None:
-        if pending_send:
-            await pending_send
-        await self._catch_up(subscriber)
+    async def _follow_patiently(self, subscriber: Subscriber) -> None:
+        """Follow the log. A feed that has begun is held up while the database is away, and not ended."""
+        try:
+            await self._follow(subscriber)
+        except DBAPIError as error:
+            logger.warning("the log cannot be read; a feed goes on when it can: %s", error.orig)
+            self._metrics.feed_errors.inc()
+            await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _catch_up(self, subscriber: Subscriber) -> None:
-        """Bring a reader from its place to the buffer's end, at which it becomes live.
-        One loop serves buffer and log."""
-        timer = YieldTimer()
+    async def _follow(self, subscriber: Subscriber) -> None:
+        """Send everything behind the subscriber's place, and what comes, until the service ends.
+        One loop serves the log, the buffer and news, so nothing is lost between them."""
         while not self._closed:
-            buffer = await self._hub.tape()
+            buffer = await self._hub.open_buffer()
             if subscriber.to_be_asked:
                 await subscriber.ask()
-                continue  # another DAG may have come meanwhile. From this point on nothing is awaited
+                continue  # another DAG may have come meanwhile. From here to the wait nothing is awaited
             if subscriber.epoch == buffer.end.epoch and subscriber.seq >= buffer.end.seq:
-                self._hub.enter(subscriber)
-                return
+                await self._wait(subscriber)
+                continue
             block = buffer.following(subscriber.cursor)
             if block is None:
                 await self._read_log(subscriber)
                 continue
-            message = block.following(subscriber.seq, subscriber.subscription, subscriber.feed_format)
-            subscriber.seq = block.upto
-            if message:
-                await subscriber.say(message)
-            await timer.yield_if_long()
+            await self._send_block(subscriber, block, buffer)
+            if subscriber.seq < buffer.end.seq:
+                await asyncio.sleep(0)  # others have their turn: a send to a socket with room does not wait
+
+    async def _send_block(self, subscriber: Subscriber, block: EventChunk, buffer: EventBuffer) -> None:
+        message = block.following(subscriber.seq, subscriber.subscription, subscriber.feed_format)
+        subscriber.seq = block.upto
+        if message:
+            end = buffer.end
+            await subscriber.say(message)
+            if buffer.end != end:  # news came while the client took its time
+                self._metrics.feed_lagged.inc()
+
+    async def _wait(self, subscriber: Subscriber) -> None:
+        """Wait for news, or send a heartbeat if one is due."""
+        if subscriber.is_silent(asyncio.get_running_loop().time(), self._heartbeat):
+            await subscriber.say(body(subscriber.feed_format.heartbeat(subscriber.cursor)))
+        else:
+            await self._hub.wait(subscriber)
 
     async def _read_log(self, subscriber: Subscriber) -> None:
         """Read a page. One that may hold a DAG that is newer than the reader's rights is read again."""
@@ -340,10 +341,8 @@ class FeedServer:
 
 def _farewell(subscriber: Subscriber) -> Message:
     """Return the message that ends a feed. The reader comes back to its place."""
-    return body(
-        subscriber.feed_format.retry(_retry()) + subscriber.feed_format.heartbeat(subscriber.cursor),
-        more=False,
-    )
+    place = subscriber.feed_format.heartbeat(subscriber.cursor) if subscriber.epoch else b""
+    return body(subscriber.feed_format.retry(_retry()) + place, more=False)
 
 
 def _retry() -> int:

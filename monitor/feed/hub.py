@@ -1,8 +1,8 @@
-"""The hub, which reads new events once and sends them to all live subscribers.
+"""The hub, which reads new events once for all subscribers and wakes those that they may concern.
 
 `SubscriberIndex` finds subscribers by DAG, so a thousand subscribers of one DAG cost nothing while another
-DAG runs. `Hub` serves subscribers that have everything up to the buffer's end. It hands any other subscriber
-back to `FeedServer` (connections.py): a slow one, and one whose permissions have to be read again.
+DAG runs. A subscriber waits in it while it has everything up to the buffer's end. It is also woken when a
+heartbeat is due or its permissions have to be read again. What it then does is in connections.py.
 """
 
 import asyncio
@@ -21,30 +21,26 @@ from monitor.event_log import cursor, read
 from monitor.event_log.cursor import Cursor, LogState
 from monitor.event_log.deployments import LoggedDags
 from monitor.event_log.read import LogRow
-from monitor.feed.buffer import CommittedEvents, EventBuffer, EventChunk, Message, body
-from monitor.feed.subscriber import PendingSend, Subscriber, YieldTimer, try_send
+from monitor.feed.buffer import CommittedEvents, EventBuffer, EventChunk
+from monitor.feed.subscriber import Subscriber
 from monitor.observability.metrics import Metrics
 
 
 class SubscriberIndex:
-    """The index of live readers. A thousand readers of a DAG each cost nothing while another DAG runs."""
+    """The index of waiting subscribers.
+    A thousand readers of a DAG each cost nothing while another DAG runs."""
 
     def __init__(self) -> None:
         self._of_any: dict[Subscriber, None] = {}
         self._by_dag: dict[str, dict[Subscriber, None]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._of_any or self._by_dag)
-
     def add(self, subscriber: Subscriber) -> None:
-        """Add a reader, which is live from then on."""
-        subscriber.live = True
+        """Add a subscriber."""
         for place in self._places(subscriber):
             place[subscriber] = None
 
     def discard(self, subscriber: Subscriber) -> None:
-        """Remove a reader, which is no longer live."""
-        subscriber.live = False
+        """Remove a subscriber."""
         for place in self._places(subscriber):
             place.pop(subscriber, None)
         for dag in subscriber.subscription.dags or ():
@@ -52,14 +48,14 @@ class SubscriberIndex:
                 del self._by_dag[dag]
 
     def find_affected(self, block: EventChunk) -> list[Subscriber]:
-        """Return the readers that a chunk may concern, each once, in the order in which they came."""
+        """Return the subscribers that a chunk may concern, each once."""
         found = dict(self._of_any)
         for dag in self._by_dag.keys() & block.by_dag.keys() if self._by_dag else ():
             found.update(self._by_dag[dag])
         return list(found)
 
     def all(self) -> list[Subscriber]:
-        """Return all live readers."""
+        """Return all waiting subscribers."""
         return list(
             dict.fromkeys(
                 [*self._of_any, *(subscriber for dag in self._by_dag.values() for subscriber in dag)]
@@ -77,12 +73,11 @@ SHARE = 4  # a round is followed by a pause of so many times what it took: feeds
 READ = 500  # events read at once
 LOOK_SECONDS = 1.0  # between two looks for readers that are due a heartbeat or a question
 
+AT_ONCE = (
+    25  # subscribers woken before others may run: a few milliseconds, as a filter may take 0.3 ms of them
+)
+
 logger = logging.getLogger(__name__)
-
-OnLag = Callable[[Subscriber, PendingSend | None], None]
-"""A function that is called for a reader that cannot go on with the others, because it is slow or its rights
-have to be asked for."""
-
 
 OnProgress = Callable[[Cursor, LogRow | None], None]
 """A function that is called with the log's present end and the event at that place."""
@@ -94,7 +89,7 @@ def ignore_progress(_end: Cursor, _line: LogRow | None) -> None:
 
 
 class Hub:
-    """The hub of live readers. They have everything up to the buffer's end, except what comes next."""
+    """The hub of subscribers that wait. They have everything up to the buffer's end."""
 
     def __init__(
         self,
@@ -103,7 +98,6 @@ class Hub:
         metrics: Metrics,
         logged: LoggedDags,
         heartbeat: float,
-        behind: OnLag,
         saw: OnProgress = ignore_progress,
     ) -> None:
         self._database = database
@@ -112,15 +106,16 @@ class Hub:
         self._metrics = metrics
         self._logged = logged
         self._heartbeat = heartbeat
-        self._behind = behind
         self._saw = saw
-        self._index = SubscriberIndex()
+        self.subscribers: dict[Subscriber, None] = {}
+        """All whose feed is open."""
+        self._waiting = SubscriberIndex()
         self._buffer: EventBuffer | None = None
         self._served = 0
-        """The place up to which all have been served. A reader's own place may be older, because it is not
-        asked about chunks that cannot concern it."""
+        """The place up to which nothing concerns those that wait. A subscriber's own place may be older,
+        because it is not woken for chunks that cannot concern it."""
 
-    async def tape(self) -> EventBuffer:
+    async def open_buffer(self) -> EventBuffer:
         """Return the buffer, which the first call begins."""
         if self._buffer is None:
             state = await self._database.read(cursor.state)
@@ -129,28 +124,23 @@ class Hub:
         assert self._buffer is not None  # noqa: S101 (said for mypy: nothing is awaited in between)
         return self._buffer
 
-    def enter(self, subscriber: Subscriber) -> None:
-        """Serve a reader that has everything up to the buffer's end. Nothing may be awaited since it was seen
-        to have it."""
-        self._index.add(subscriber)
-
-    def leave(self, subscriber: Subscriber) -> None:
-        """Remove a reader that leaves."""
-        if subscriber.live:
-            self._index.discard(subscriber)
-
-    def close(self, farewell: Callable[[Subscriber], Message]) -> None:
-        """Send the last message to all readers."""
-        for subscriber in self._index.all():
-            self._settle(subscriber)
-            try_send(subscriber.send, farewell(subscriber))
+    async def wait(self, subscriber: Subscriber) -> None:
+        """Wait for news that may concern a subscriber that has everything up to the buffer's end.
+        Nothing may be awaited between the look at the buffer's end and this call."""
+        subscriber.waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(subscriber)
+        try:
+            await subscriber.waiting
+        finally:
+            self._waiting.discard(subscriber)
+            subscriber.waiting = None
 
     async def publish(self) -> None:
         """Read and serve what is new, until cancelled."""
         while True:
             seen = self._wake.count
-            if not self._index:
-                # The next reader begins a new buffer: no live reader needs the old one.
+            if not self.subscribers:
+                # The next reader begins a new buffer.
                 self._buffer = None
                 self.fresh.clear()
             else:
@@ -160,18 +150,21 @@ class Hub:
             await self._wake.wait(seen, POLL_SECONDS)
 
     async def attend(self) -> None:
-        """Send heartbeats and ask for rights again, until cancelled."""
+        """Wake subscribers that are due a heartbeat or a question for their rights, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
-            timer = YieldTimer()
-            for subscriber in self._index.all():
-                if subscriber.live:
-                    self._look_after(subscriber, _now())
-                await timer.yield_if_long()
+            now = _now()
+            await self._wake_up(
+                [
+                    subscriber
+                    for subscriber in self._waiting.all()
+                    if subscriber.to_be_asked or subscriber.is_silent(now, self._heartbeat)
+                ]
+            )
 
     async def _pass_on(self) -> None:
         """Serve all that the log holds behind the buffer."""
-        buffer = await self.tape()
+        buffer = await self.open_buffer()
         since = self.fresh.since
         if rows := self.fresh.take(buffer.end):
             await self._extend(buffer, rows)
@@ -179,7 +172,7 @@ class Hub:
             return
         more = True
         while more:
-            buffer = await self.tape()
+            buffer = await self.open_buffer()
             try:
                 state, lines, oldest = await self._database.read(partial(_news, end=buffer.end))
             except SQLAlchemyError:
@@ -198,13 +191,21 @@ class Hub:
     async def _extend(self, buffer: EventBuffer, lines: list[LogRow]) -> None:
         version = self._logged.version
         self._logged.note(buffer.end, lines)  # before the buffer gives them to anybody
-        blocks = buffer.extend(lines)
         if self._logged.version != version:
-            self._ask_all()
+            self._wake_to_be_asked()
         if lines:
-            self._saw(buffer.end, lines[-1])  # before any reader does
-        for block in blocks:
-            await self._serve(block)
+            self._saw(Cursor(buffer.end.epoch, lines[-1].seq), lines[-1])  # before any reader does
+        for block in buffer.split(lines):
+            buffer.add(block)
+            await self._wake_up(self._waiting.find_affected(block))
+            self._served = block.upto
+
+    def _wake_to_be_asked(self) -> None:
+        """Have the rights of all asked for, because a new DAG exists.
+        No event is skipped before its readers are known, not even for readers that no other DAG concerns."""
+        for subscriber in self._waiting.all():
+            if subscriber.to_be_asked:
+                subscriber.wake(self._served)
 
     def _begin(self, state: LogState) -> None:
         self._buffer = EventBuffer(Cursor(state.epoch, state.last_seq))
@@ -214,63 +215,21 @@ class Hub:
     def _begin_anew(self, state: LogState) -> None:
         """Begin a new buffer, because the log is another one (a backup was restored).
         Each reader finds out what it has lost."""
-        for subscriber in self._index.all():
-            self._fall_behind(subscriber)
+        self.wake_all()
         self._begin(state)
 
-    def _ask_all(self) -> None:
-        """Have the rights of all readers asked for, because a new DAG exists.
-        No event is skipped before its readers are known, not even for readers that no other DAG concerns."""
-        for subscriber in self._index.all():
-            if subscriber.to_be_asked:
-                self._fall_behind(subscriber)
+    def wake_all(self) -> None:
+        """End every wait, because the service ends or the log is another one."""
+        for subscriber in self._waiting.all():
+            subscriber.wake(self._served)
 
-    async def _serve(self, block: EventChunk) -> None:
-        timer = YieldTimer()
-        for subscriber in self._index.find_affected(block):
-            if subscriber.live:
-                self._give(subscriber, block, _now())
-            await timer.yield_if_long()
-        self._served = block.upto
-
-    def _give(self, subscriber: Subscriber, block: EventChunk, now: float) -> None:
-        if subscriber.seq >= block.upto:
-            return  # it took the chunk itself, from the buffer, while others were served
-        if subscriber.to_be_asked:
-            self._fall_behind(subscriber)
-            return
-        message = block.following(subscriber.seq, subscriber.subscription, subscriber.feed_format)
-        subscriber.seq = block.upto
-        if message:
-            self._hand(subscriber, message, now)
-
-    def _look_after(self, subscriber: Subscriber, now: float) -> None:
-        if subscriber.to_be_asked:
-            self._fall_behind(subscriber)
-        elif now - subscriber.spoke >= self._heartbeat:
-            subscriber.seq = max(subscriber.seq, self._served)
-            self._hand(subscriber, body(subscriber.feed_format.heartbeat(subscriber.cursor)), now)
-
-    def _hand(self, subscriber: Subscriber, message: Message, now: float) -> None:
-        subscriber.spoke = now
-        try:
-            pending_send = try_send(subscriber.send, message)
-        except Exception:  # one broken connection must not end the feed of all others
-            logger.exception("a reader cannot be sent to; its feed is left to its connection's end")
-            self._metrics.feed_errors.inc()
-            self._index.discard(subscriber)
-            return
-        if pending_send:
-            self._fall_behind(subscriber, pending_send)
-
-    def _fall_behind(self, subscriber: Subscriber, pending_send: PendingSend | None = None) -> None:
-        self._settle(subscriber)
-        self._behind(subscriber, pending_send)
-
-    def _settle(self, subscriber: Subscriber) -> None:
-        """Take a reader out of the live ones. From then on its place is its own again."""
-        subscriber.seq = max(subscriber.seq, self._served)
-        self._index.discard(subscriber)
+    async def _wake_up(self, subscribers: list[Subscriber]) -> None:
+        """Wake subscribers, and return when each has had its turn."""
+        for number, subscriber in enumerate(subscribers, 1):
+            subscriber.wake(self._served)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 def _now() -> float:

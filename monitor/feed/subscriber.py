@@ -1,23 +1,9 @@
-"""The subscriber of a feed, and the write to it without a task of its own.
+"""The subscriber of a feed: its place in the log, its filter and its rights."""
 
-`try_send` lets one process serve ten thousand subscribers. An ASGI server's `send` is a coroutine that
-seldom waits: uvicorn writes to the socket and returns. So `try_send` drives the coroutine by hand, to its
-end or to its first wait.
-
-A coroutine that waits means a slow subscriber. A task of the subscriber then awaits the rest of that very
-call (`PendingSend`). So nothing is sent twice or left out, whatever the server did before it waited.
-
-`YieldTimer` lets other tasks run after a while. It counts time, because the cost of a subscriber depends on
-its filter.
-"""
-
-import asyncio
-import time
-from asyncio import Task, get_running_loop
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from asyncio import Future, Task, get_running_loop
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from math import inf
-from typing import Any
 
 from monitor.event_log.cursor import Cursor
 from monitor.event_log.deployments import LoggedDags
@@ -25,35 +11,6 @@ from monitor.event_log.filters import AllowedDags
 from monitor.feed.buffer import FeedFormat, Message, Subscription
 
 Send = Callable[[Message], Awaitable[None]]
-
-
-class PendingSend:
-    """A send under way, with what it waits for."""
-
-    def __init__(self, sending: Coroutine[Any, Any, None], first: Any) -> None:
-        self._sending = sending
-        self._first = first
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        """Go on in the task that awaits this object. It may be awaited once."""
-        awaited = self._first
-        while True:
-            yield awaited
-            try:
-                awaited = self._sending.send(None)
-            except StopIteration:
-                return
-
-
-def try_send(send: Send, message: Message) -> PendingSend | None:
-    """Send without waiting. Return the rest of the send if the reader does not take everything at once."""
-    sending: Any = send(message)
-    try:
-        first = sending.send(None)
-    except StopIteration:
-        return None
-    return PendingSend(sending, first)
-
 
 RIGHTS_SECONDS = 5.0  # how long a reader's rights hold without being asked for again
 
@@ -71,20 +28,19 @@ class Subscriber:
     It is kept small, because ten thousand may be open."""
 
     __slots__ = (
-        *(
-            "asked_at",
-            "epoch",
-            "feed_format",
-            "live",
-            "logged",
-            "rights",
-            "subscription",
-            "send",
-            "seq",
-            "spoke",
-            "task",
-        ),
-        *("version", "whose"),
+        "asked_at",
+        "epoch",
+        "feed_format",
+        "logged",
+        "rights",
+        "send",
+        "seq",
+        "spoke",
+        "subscription",
+        "task",
+        "version",
+        "waiting",
+        "whose",
     )
 
     def __init__(
@@ -103,8 +59,8 @@ class Subscriber:
         """None: sees everything, for as long as it likes."""
         self.epoch = ""
         self.seq = 0
-        self.live = False
-        """True if the reader is served with the others. Otherwise a task of its own brings it up to them."""
+        self.waiting: Future[None] | None = None
+        """The wait for news of a subscriber that has everything up to the buffer's end."""
         self.logged = logged
         self.whose = whose
         """The key by which feeds are shared out. None if users are not distinguished."""
@@ -139,6 +95,21 @@ class Subscriber:
             self.version != self.logged.version or get_running_loop().time() - self.asked_at >= RIGHTS_SECONDS
         )
 
+    @property
+    def live(self) -> bool:
+        """True if the subscriber has everything and waits for news."""
+        return self.waiting is not None
+
+    def wake(self, served: int) -> None:
+        """End the wait for news. Nothing up to `served` concerns a subscriber that waits."""
+        if self.waiting is not None and not self.waiting.done():
+            self.seq = max(self.seq, served)
+            self.waiting.set_result(None)
+
+    def is_silent(self, now: float, heartbeat: float) -> bool:
+        """Return True if nothing was sent for as long as a heartbeat."""
+        return now - self.spoke >= heartbeat
+
     def must_be_asked(self) -> None:
         """Have the rights asked for again, because they may have changed."""
         self.asked_at = -inf
@@ -151,21 +122,3 @@ class Subscriber:
         """Send, and wait for as long as the reader takes."""
         self.spoke = get_running_loop().time()
         await self.send(message)
-
-
-TURN_SECONDS = 0.005  # of work before others may run: a wait of that length goes unnoticed
-
-
-class YieldTimer:
-    """The timer after which a task lets others run.
-    It counts time and not readers, because a filter's cost differs from reader to reader."""
-
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        self._now = now
-        self._began = now()
-
-    async def yield_if_long(self) -> None:
-        """Let other tasks run, if this one has lasted long enough."""
-        if self._now() - self._began >= TURN_SECONDS:
-            await asyncio.sleep(0)
-            self._began = self._now()

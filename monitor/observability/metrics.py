@@ -84,7 +84,7 @@ class IntakeMetrics:
         )
         self.http_seconds = registry.histogram(
             "windsock_http_request_seconds",
-            "From a request's arrival to its answer's end (a feed's: to its beginning)",
+            "From a request's arrival to the beginning of its answer",
             "`ingest` above a second: the database is slow, and spools fill",
             (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             {"area": AREAS},
@@ -200,7 +200,7 @@ class DeliveryMetrics:
         )
         self.feed_lagged = registry.counter(
             "windsock_feed_lagged",
-            "Times that a subscriber was not served with the others: slow, or its rights were asked for",
+            "Times that others were served while a subscriber's client took its time to read",
             "Grows faster than subscribers come: their connections are slow",
         )
         self.feed_errors = registry.counter(

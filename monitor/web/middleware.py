@@ -1,15 +1,11 @@
 """The middleware around every request.
 
-`AccessLogMiddleware` gives each request an id, a line in the log and a place in the metrics. The id is the
-proxy's (`X-Request-ID`) if it is well formed, so that both logs can be read together. The answer bears the
-id, and so do problem details and every log line that is written for the request.
+`AccessLogMiddleware` gives each request an id, a line in the log and a place in the metrics. Both are written
+when the answer begins, because the answer of a feed has no end. The id is the proxy's (`X-Request-ID`) if it
+is well formed, so that both logs can be read together. The answer bears the id, and so do problem details and
+every log line that is written for the request.
 
 `HeadMiddleware` answers HEAD by asking the app for GET and leaving the body out.
-
-`HandOverMiddleware` lets an endpoint hand its connection over and return. A feed is open for days. Behind
-an ordinary response the whole request stays in memory as long: frames of middleware and router, the parsed
-query, the exit stacks. Each write would also pass through all of them. An endpoint that hands over returns
-as soon as its answer has begun, and only the connection stays.
 
 `UnexpectedErrorMiddleware` answers an unexpected exception without any detail of the cause. The exception
 is logged with an id that the answer bears. `on_database_away` answers when the database cannot be reached,
@@ -20,7 +16,6 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from fastapi import Request, Response
@@ -59,22 +54,24 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        arrived, has_begun = time.perf_counter(), False
         own_id = Headers(scope=scope).get(HEADER, "")
         request_id = own_id if SANE.fullmatch(own_id) else uuid4().hex
         observability_logging.bind(request_id=request_id)
 
         async def send_observed(message: Message) -> None:
-            nonlocal status
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                has_begun = True
                 MutableHeaders(scope=message)[HEADER] = request_id
+                self._note(scope, message["status"], time.perf_counter() - arrived)
             await send(message)
 
         try:
             await self._app(scope, receive, send_observed)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
+            if not has_begun:
+                self._note(scope, 500, time.perf_counter() - arrived)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = get_route_path(scope)
@@ -130,36 +127,6 @@ class HeadMiddleware:
                 event.set()
 
         await self._app({**scope, "method": "GET"}, nothing, headers_only)
-
-
-Staying = Callable[[Receive, Send], Awaitable[None]]
-"""Goes on with an answer that has begun, and ends it."""
-
-_KEY = "windsock.staying"
-
-
-def hand_over(scope: Scope, staying: Staying) -> None:
-    """Go on with `staying` once the endpoint, and all that is around it, has returned."""
-    scope[_KEY].append(staying)
-
-
-class HandOverMiddleware:
-    """The ASGI middleware that lets a connection stay after the app has returned.
-    It stands around all others."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        staying: list[Staying] = []
-        # A copy: what the router and the endpoint put into the scope must not stay with the connection.
-        await self._app({**scope, _KEY: staying}, receive, send)
-        if staying and scope["method"] != "HEAD":
-            await staying.pop()(receive, send)
 
 
 DATABASE_RETRY = 5  # seconds, in Retry-After: a database that restarts is back within a few

@@ -27,7 +27,6 @@ from monitor.web.dependencies import SignInNeeded, find_principal
 from monitor.web.http_protocol import BodyLimitMiddleware
 from monitor.web.middleware import (
     AccessLogMiddleware,
-    HandOverMiddleware,
     HeadMiddleware,
     UnexpectedErrorMiddleware,
     on_client_gone,
@@ -104,4 +103,3 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(SecurityMiddleware, settings=settings)
     app.add_middleware(AccessLogMiddleware, metrics=app.state.services.metrics)
     app.add_middleware(PrefixMiddleware, prefix=prefix_of(settings.url))
-    app.add_middleware(HandOverMiddleware)

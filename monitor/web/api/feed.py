@@ -1,21 +1,17 @@
 """`GET /events`: the live feed.
 
-An open feed is an HTTP answer of sse-starlette, with its headers, whose body the feed itself sends.
-
-Odd on purpose: the response has no iterator. sse-starlette keeps four tasks for each reader and wakes two
-for each chunk. The feed offers the same bytes to ten thousand readers in one loop (monitor/feed), and the
-connection's own task only waits for the reader to go."""
+`FeedResponse` begins the answer and waits for its reader to go. Meanwhile a task of the feed server
+(monitor/feed) writes the body."""
 
 import json
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from pydantic import TypeAdapter, ValidationError
-from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from monitor.errors import AirflowError, CursorError
@@ -36,45 +32,41 @@ from monitor.feed.subscriber import FeedEnded, Rights, Subscriber
 from monitor.web import openapi_examples
 from monitor.web.auth.authenticator import NotSignedIn, Principal
 from monitor.web.dependencies import ApiPrincipal
-from monitor.web.middleware import hand_over
 from monitor.web.query_params import FeedQuery
 from monitor.web.responses import PROBLEMS, Answers, problems
 from monitor.web.services import ServicesDep
 
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""The second is for nginx, which would collect events otherwise."""
+
 Join = Callable[[Send], Subscriber]
-"""Feeds.join(), but for how the reader is sent to."""
+"""FeedServer.join(), apart from the function that sends to the reader."""
 
 
-class FeedResponse(EventSourceResponse):
+class FeedResponse(Response):
     """The answer that stays open for a feed."""
 
     media_type = FeedFormat.SSE.value
 
     def __init__(self, feed_server: FeedServer, feed_format: FeedFormat, join: Join) -> None:
-        super().__init__(iter(()), media_type=feed_format.value, ping=0)
+        super().__init__(media_type=feed_format.value, headers=HEADERS)
+        del self.headers["content-length"]  # the answer has no end
         self._feed_server = feed_server
         self._join = join
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Begin the answer and let the feed serve the connection."""
+        """Begin the answer, and let the feed server write to it until the client is gone."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        hand_over(scope, partial(_stay, self._feed_server, [self._join]))
-
-
-async def _stay(feed_server: FeedServer, join: list[Join], receive: Receive, send: Send) -> None:
-    try:
-        subscriber = join.pop()(send)  # popped: what it holds need not stay for days
-    except (
-        FeedFull,
-        ShareFull,
-    ):  # others have come since the answer began: the reader comes back and gets the reason
-        await send(body(b"", more=False))
-        return
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass  # a request has no more to say, but its end does
-    finally:
-        feed_server.leave(subscriber)
+        try:
+            subscriber = self._join(send)
+        except (FeedFull, ShareFull):  # others have come since: the reader comes back and gets the reason
+            await send(body(b"", more=False))
+            return
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass  # a request has no more to say, but its end does
+        finally:
+            self._feed_server.leave(subscriber)
 
 
 _CURSOR = "1a2b3c4d-7"
@@ -120,7 +112,7 @@ router = APIRouter(tags=["events"], responses=FEED)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
-@router.get("/events", response_class=EventSourceResponse, operation_id="followEvents")
+@router.get("/events", status_code=200, response_class=FeedResponse, operation_id="followEvents")
 async def feed(
     services: ServicesDep,
     principal: ApiPrincipal,

@@ -1,6 +1,5 @@
-"""The feed's parts: what a reader takes, the tape, and sends that have to wait."""
+"""The feed's parts: what a reader takes, and the buffer."""
 
-import asyncio
 import json
 import uuid
 from functools import partial
@@ -17,8 +16,15 @@ from monitor.event_log.cursor import Cursor
 from monitor.event_log.filters import AllowedDags, Filter
 from monitor.event_log.read import EventLogPage, LogRow
 from monitor.events.event import parse_event
-from monitor.feed.buffer import BLOCK_BYTES, KEPT_BYTES, EventBuffer, FeedFormat, Message, Subscription, body
-from monitor.feed.subscriber import TURN_SECONDS, YieldTimer, try_send
+from monitor.feed.buffer import (
+    BLOCK_BYTES,
+    KEPT_BYTES,
+    EventBuffer,
+    EventChunk,
+    FeedFormat,
+    Subscription,
+    body,
+)
 from tests.sample import asset_event, run_event, task_event
 from tests.unit.conftest import NOW
 
@@ -65,10 +71,17 @@ def line(seq: int, dag_id: str = "etl", size: int = 10) -> LogRow:
     return LogRow(seq, "t", "x" * size, "local", dag_id, None, None, None, None)
 
 
+def extend(tape: EventBuffer, lines: list[LogRow]) -> list[EventChunk]:
+    chunks = tape.split(lines)
+    for chunk in chunks:
+        tape.add(chunk)
+    return chunks
+
+
 def test_the_tape_gives_what_follows_a_place_without_a_gap() -> None:
     tape = EventBuffer(Cursor("a", 10))
-    tape.extend([line(11), line(12, size=BLOCK_BYTES), line(13)])
-    tape.extend([line(15)])  # the log may leave numbers out
+    extend(tape, [line(11), line(12, size=BLOCK_BYTES), line(13)])
+    extend(tape, [line(15)])  # the log may leave numbers out
     assert tape.end == Cursor("a", 15)
     for seq, upto in ((10, 12), (11, 12), (12, 13), (13, 15), (14, 15)):
         block = tape.following(Cursor("a", seq))
@@ -82,7 +95,7 @@ def test_the_tape_forgets_its_oldest_blocks() -> None:
     tape = EventBuffer(Cursor("a", 0))
     many = 2 * KEPT_BYTES // BLOCK_BYTES
     for seq in range(1, many + 1):
-        tape.extend([line(seq, size=BLOCK_BYTES)])
+        extend(tape, [line(seq, size=BLOCK_BYTES)])
     kept = [seq for seq in range(many) if tape.following(Cursor("a", seq))]
     assert kept == list(range(kept[0], many))
     assert len(kept) == KEPT_BYTES // BLOCK_BYTES
@@ -106,7 +119,7 @@ def test_no_reader_finds_the_end_of_a_line_within_an_event(sign: str) -> None:
 
 
 def test_readers_that_want_the_same_share_its_bytes() -> None:
-    (block,) = EventBuffer(Cursor("a", 0)).extend([line(1), line(2, "other"), line(3)])
+    (block,) = extend(EventBuffer(Cursor("a", 0)), [line(1), line(2, "other"), line(3)])
     wanted = Filter.from_values(dag_id=["etl"])
     first, second = (block.following(0, Subscription(wanted, None), FeedFormat.SSE) for _ in range(2))
     assert first is second
@@ -116,69 +129,3 @@ def test_readers_that_want_the_same_share_its_bytes() -> None:
         FeedFormat.SSE.event("a-3", "t", "x" * 10)
     )
     assert block.following(0, Subscription(Filter.from_values(dag_id=["none"]), None), FeedFormat.SSE) is None
-
-
-class Socket:
-    """Takes a message in two halves and waits between them, as a server with a full socket may."""
-
-    def __init__(self, room: bool) -> None:
-        self.written: list[bytes] = []
-        self.room = asyncio.Event()
-        if room:
-            self.room.set()
-
-    async def send(self, message: Message) -> None:
-        half = len(message["body"]) // 2
-        self.written.append(message["body"][:half])
-        await self.room.wait()
-        await asyncio.sleep(0)
-        self.written.append(message["body"][half:])
-
-
-def test_a_send_that_waits_goes_on_where_it_was() -> None:
-    async def go() -> None:
-        full = Socket(room=False)
-        waiting = try_send(full.send, body(b"whole"))
-        assert waiting is not None
-        assert full.written == [b"wh"]
-        full.room.set()
-        await asyncio.wait_for(asyncio.ensure_future(_rest(waiting)), 10)
-        assert full.written == [b"wh", b"ole"]
-
-    async def _rest(waiting: Any) -> None:
-        await waiting
-
-    asyncio.run(go())
-
-
-def test_a_send_that_need_not_wait_is_over_at_once() -> None:
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    assert try_send(send, body(b"x")) is None
-    assert sent == [body(b"x")]
-
-
-def test_others_have_their_turn_by_time_and_not_by_number() -> None:
-    now = 0.0
-
-    async def others_came() -> list[bool]:
-        came: list[bool] = []
-        turn = YieldTimer(lambda: now)
-
-        async def work(seconds: float) -> None:
-            nonlocal now
-            others = asyncio.Event()
-            asyncio.get_running_loop().call_soon(others.set)
-            now += seconds
-            await turn.yield_if_long()
-            came.append(others.is_set())
-            await others.wait()
-
-        for seconds in (TURN_SECONDS / 3, TURN_SECONDS, TURN_SECONDS / 3):
-            await work(seconds)
-        return came
-
-    assert asyncio.run(others_came()) == [False, True, False]
