@@ -21,7 +21,7 @@ from monitor.airflow.connection import (
 from monitor.airflow.paging import PAGE_SIZE, ListingPage, Row, pages, rows_of
 from monitor.airflow.task_logs import LogTail
 from monitor.clock import Clock
-from monitor.errors import AirflowNotFound
+from monitor.errors import AirflowNotFound, AirflowUnaddressable
 from monitor.events.data import moment_from
 from monitor.events.identity import stamp
 from monitor.settings import Settings
@@ -72,16 +72,19 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
-def is_addressable(run_id: str) -> bool:
-    """Return True if Airflow can be asked for a run by a path.
+def is_addressable(name: str) -> bool:
+    """Return True if a name can stand in a path of Airflow's REST API.
     With a wider allowed_run_id_pattern, run ids may hold `/`. No path of Airflow's REST API takes such an
-    id, however it is written (Airflow 3.0 to 3.3)."""
-    return "/" not in run_id and run_id not in (".", "..")
+    id, however it is written (Airflow 3.0 to 3.3). A proxy may decode the path and resolve `..` in it, so
+    that a question about one DAG would be a question about another one."""
+    return not {"/", "\\"} & set(name) and name not in (".", "..")
 
 
 def quote_segment(name: str) -> str:
-    """Quote a name as one part of a path. A plain `.` or `..` would be taken out of the path."""
-    return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
+    """Quote a name as one part of a path. Raise AirflowUnaddressable if it could be more than one part."""
+    if not is_addressable(name):
+        raise AirflowUnaddressable(f"{name[:SHOWN_NAME]!r} cannot stand in a path of Airflow's REST API")
+    return quote(name, safe="")
 
 
 def run_path(dag_id: str, run_id: str) -> str:
@@ -90,6 +93,7 @@ def run_path(dag_id: str, run_id: str) -> str:
 
 
 NDJSON = "application/x-ndjson"
+SHOWN_NAME = 200  # characters of a name in an error
 AUDIT_ENTRIES = 20
 NO_LOG = ("TaskInstance",)  # "TaskInstance not found": Airflow names no more of it
 LIKE_IT = 100  # assets whose URIs hold a URI: a page of Airflow's

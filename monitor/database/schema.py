@@ -208,7 +208,7 @@ incidents = Table(
     Column("closed_by", Text),  # who closed it outside of the flow of events. Null: an event did
     Column("flapping", Boolean, nullable=False),  # true: one of many openings within a short time
     Column("quiet_seconds", Integer),  # of one that flaps: it is over after so long without a failure
-    # notifications/incident_signals.py: the latest of its failures in the order of the DAG's runs
+    # notifications/incident_order.py: the latest of its failures in the order of the DAG's runs
     Column("latest_moment", UtcDateTime),
     Column("latest_start", UtcDateTime),
     Column("latest_undated_start", UtcDateTime),

@@ -48,7 +48,7 @@ from monitor.events.identity import run_key
 from monitor.events.reports import find_change_time
 from monitor.notifications import incident_transitions, incidents
 from monitor.notifications.engine import Engine
-from monitor.notifications.incident_signals import Order, order_of_run, order_of_task
+from monitor.notifications.incident_order import Order, order_of_run, order_of_task
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox.records import DeliveryOutcome, State
 

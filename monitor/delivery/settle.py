@@ -23,7 +23,7 @@ from monitor.event_log import append, read
 from monitor.event_log.read import LoggedEvent
 from monitor.events.event import Event
 from monitor.events.from_watches import WatchContext, delivery_trouble
-from monitor.notifications import incident_signals, incidents
+from monitor.notifications import incident_order, incidents
 from monitor.notifications.incidents import Incident
 from monitor.notifications.outbox import decisions as outbox_decisions
 from monitor.notifications.outbox import queue, threads
@@ -72,7 +72,7 @@ def _take_back(
             continue
         if left := read.parse_each(_remaining_failures(connection, incident, untrue)):
             first_seq, first = left[0]
-            latest = incident_signals.latest_of_failures(connection, [event for _, event in left])
+            latest = incident_order.latest_of_failures(connection, [event for _, event in left])
             incidents.begin_later(connection, incident.id, len(left), first_seq, first, latest)
             if counts[incident.id] == untrue_counts[incident.id]:
                 threads.open_with_next(connection, incident.id, delivery, now)

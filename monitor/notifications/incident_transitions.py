@@ -1,7 +1,7 @@
 """The transitions of incidents: events open, join, close and reopen them.
 
 `apply_event` brings the incidents up to a logged event. Which types of events open or close which incident is
-a table in incident_signals.py. A success closes only the failures that it answers (incident_signals.py).
+a table in incident_signals.py. A success closes only the failures that it answers (incident_order.py).
 
 `close`, `close_found`, `reopen`, `merge` and `name_file` are the changes that the monitor or a person makes.
 Airflow can deny failures (delivery/settle.py) and recoveries (`Recoveries` in delivery/confirm.py).
@@ -22,18 +22,16 @@ from monitor.event_log.projections.import_errors import BundleFile
 from monitor.events.data import DagRunData, TaskInstanceData
 from monitor.events.event import Event
 from monitor.notifications import incidents
+from monitor.notifications.incident_order import Order, order_of, schedule_moment
 from monitor.notifications.incident_signals import (
     IMPORT_ERROR,
     MISSING,
     Meaning,
-    Order,
     Signal,
     import_error_key,
     import_error_title,
     list_incident_keys,
     list_overtaken_keys,
-    order_of,
-    schedule_moment,
     signal_of,
 )
 from monitor.notifications.incidents import Incident

@@ -26,7 +26,7 @@ from monitor.database.statements import KeyLookup, Statement, SweepResult, oldes
 from monitor.event_log.filters import AllowedDags, readable
 from monitor.event_log.projections import dags as dags_projection
 from monitor.events.event import Event
-from monitor.notifications.incident_signals import LatestFailures, Order
+from monitor.notifications.incident_order import LatestFailures, Order
 
 OPEN, CLOSED = "open", "closed"
 """The values of `state`: what is wrong goes on, or has ended."""

@@ -13,6 +13,7 @@ from monitor.errors import AirflowError
 from monitor.event_log.filters import AllowedDags
 from monitor.web import rule_descriptions
 from monitor.web.auth.authenticator import NotSignedIn, Principal, ScopeLacking, TooManyFailures
+from monitor.web.auth.rate_limit import address_of
 from monitor.web.auth.tokens import PREFIX, Scope
 from monitor.web.compression import unmask
 from monitor.web.security import SAFE_METHODS
@@ -28,11 +29,6 @@ UNREACHABLE_RETRY = 10  # seconds, in Retry-After: Airflow may only be restartin
 
 class SignInNeeded(Exception):
     """A page was asked for by someone who is not signed in."""
-
-
-def address_of(request: Request) -> str:
-    """Return the client's address."""
-    return request.client.host if request.client else "unknown"
 
 
 def bearer_of(request: Request) -> str | None:
@@ -75,7 +71,7 @@ async def _who(request: Request, services: Services) -> Principal:
     if authenticator.open and not (bearer and bearer.startswith(PREFIX)):
         return Principal()  # a token that is sent counts even so: what works without sign-in works with it
     if bearer is not None:
-        return await authenticator.bearer_reader(bearer, address_of(request))
+        return await authenticator.bearer_reader(bearer, address_of(request.scope))
     return await authenticator.session_reader(request.cookies.get(COOKIE, ""))
 
 

@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from monitor.observability.metrics import Metrics
+from monitor.web.auth.rate_limit import address_of
 from monitor.web.problems import BY_STATUS, CONTENT_TYPE, NOT_HTTP
 from monitor.web.security import HEADERS
 
@@ -386,8 +387,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
-        body = _Body(client[0] if client else "unknown")
+        body = _Body(address_of(scope))
 
         async def receive_bounded() -> Message:
             message = await body.receive(receive)

@@ -29,6 +29,7 @@ from monitor.rules.reload import LiveRules
 from monitor.settings import Settings
 from monitor.web.airflow_lookups import AskedAirflow, Lineage
 from monitor.web.auth.authenticator import Authenticator
+from monitor.web.auth.rate_limit import address_of
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ T = TypeVar("T")
 def whose_of(request: Request) -> str:
     """Return the text by which the share of a request's user is counted.
     It is the user's once the user is known (`identify`), and the address's before that."""
-    address = request.client.host if request.client else "unknown"
-    return getattr(request.state, "whose", None) or f"address {address}"
+    return getattr(request.state, "whose", None) or f"address {address_of(request.scope)}"
 
 
 async def while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -32,7 +32,7 @@ from monitor.cli.up.processes import (
     hold,
     on_signals,
 )
-from monitor.cli.up.screen import Screen
+from monitor.cli.up.report import Screen
 from monitor.cli.up.setup import NOBODY, monitor_command
 from monitor.cli.up.stack import EXIT_FAILED
 from monitor.concurrency import first_of

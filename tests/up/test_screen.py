@@ -7,10 +7,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from monitor.cli.up.screen import Screen
+from monitor.cli.up.report import Screen
 
 PRINTS = """
-from monitor.cli.up.screen import Screen
+from monitor.cli.up.report import Screen
 screen = Screen()
 for _ in range(3):
     screen.say("somebody is there?")

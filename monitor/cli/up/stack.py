@@ -21,8 +21,7 @@ from monitor.cli.up.processes import (
     guard,
     on_signals,
 )
-from monitor.cli.up.report import DemoProgress, Heard, poll_until
-from monitor.cli.up.screen import Screen
+from monitor.cli.up.report import DemoProgress, Heard, Screen, poll_until
 from monitor.cli.up.setup import Options, Setup, monitor_command, prepare
 from monitor.clock import utc_now
 from monitor.concurrency import first_of

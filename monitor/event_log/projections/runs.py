@@ -165,6 +165,13 @@ def _walk_tasks(
             yield from map(dict, rows.mappings())
 
 
+def has_task(connection: Connection, name: RunName, task_id: str, map_index: int) -> bool:
+    """Return True if an event has reported this task of this run."""
+    of_task = vars(name) | {"task_id": task_id, "map_index": map_index}
+    query = select(task_instances.c.task_id).where(match_key(task_instances, of_task)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def count_tasks(connection: Connection, name: RunName) -> dict[str, int]:
     """Return the number of a run's tasks in each state."""
     counted = select(task_instances.c.state, func.count().label("number")).where(

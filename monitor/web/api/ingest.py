@@ -39,8 +39,9 @@ from monitor.observability.tracing import Traces, prefix_attributes, traceparent
 from monitor.settings import Settings
 from monitor.web.api.ingest_models import ANSWERS, BATCH, MAX_BATCH, REQUEST, SINGLE, IngestResponse
 from monitor.web.auth.authenticator import NotSignedIn, ScopeLacking, TooManyFailures
+from monitor.web.auth.rate_limit import address_of
 from monitor.web.auth.tokens import PREFIX, Scope, Token
-from monitor.web.dependencies import address_of, bearer_of
+from monitor.web.dependencies import bearer_of
 from monitor.web.http_protocol import RETRY_SECONDS, BodyRefused, release_body
 from monitor.web.paths import path_prefix
 from monitor.web.problems import NOT_HTTP, SIGNATURE, problem
@@ -165,7 +166,7 @@ async def _token(request: Request, services: Services) -> Token | None:
         bearer = bearer_of(request)
         if bearer is None or not bearer.startswith(PREFIX):
             return None
-        token = await services.authenticator.token(bearer, address_of(request))
+        token = await services.authenticator.token(bearer, address_of(request.scope))
     except NotSignedIn as reason:
         raise Refusal(401, "token", str(reason)) from None
     except TooManyFailures as many:

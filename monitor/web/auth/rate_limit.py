@@ -15,9 +15,12 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, select, update
+from starlette.types import Scope
 
 from monitor.clock import Clock
 from monitor.database.engine import Database
@@ -141,3 +144,25 @@ class Throttle:
 def seconds_until(ends: Iterable[datetime], now: datetime) -> int:
     """Return the whole seconds until the last of these moments, or 0 without any."""
     return max((math.ceil((end - now).total_seconds()) for end in ends), default=0)
+
+
+IPV6_PREFIX = 64  # bits of an address: a customer has at least so many addresses (RFC 6177)
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address by which a client is counted: of IPv6 its network."""
+    client = scope.get("client")
+    return _find_network(client[0]) if client else "unknown"
+
+
+@lru_cache(maxsize=10_000)
+def _find_network(host: str) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ip_network((int(address), IPV6_PREFIX), strict=False))

@@ -10,8 +10,9 @@ from pydantic import StringConstraints
 
 from monitor.errors import AirflowError, AirflowRefused
 from monitor.web.auth.authenticator import TooManyFailures
+from monitor.web.auth.rate_limit import address_of
 from monitor.web.auth.sessions import SESSION_SECONDS
-from monitor.web.dependencies import COOKIE, PagePrincipal, SignInNeeded, address_of, require_csrf
+from monitor.web.dependencies import COOKIE, PagePrincipal, SignInNeeded, require_csrf
 from monitor.web.paths import path_of, path_prefix, redirect
 from monitor.web.services import Services, ServicesDep
 from monitor.web.templating import render
@@ -68,7 +69,7 @@ async def login(
     if not hmac.compare_digest(request.cookies.get(FORM_COOKIE, "-").encode(), csrf.encode()):
         return _form(request, services, target, 403, "This page was open for too long. Please try again.")
     try:
-        cookie = await services.authenticator.sign_in(username, password, address_of(request))
+        cookie = await services.authenticator.sign_in(username, password, address_of(request.scope))
     except AirflowRefused:
         return _form(request, services, target, 401, "Airflow does not accept this name and password.")
     except AirflowError:

@@ -333,6 +333,10 @@ async def log(
     """Show the end of a try's log, from Airflow. The run's page shows a part of this page in place."""
     name = RunName(deployment, dag_id, run_id)
     await _load_run(services, principal, name)
+    task = query.task_id, query.map_index
+    # Airflow is asked with the monitor's own rights, so only about what is of this run for certain.
+    if not await services.database.read(lambda c: runs_projection.has_task(c, name, *task)):
+        raise HTTPException(404, f"No task {query.task_id!r} of the run {run_id!r} is known here.")
     values: dict[str, Any] = {"run": vars(name), "told": query, "log": None, "problem": None}
     try:
         attempt = query.task_id, query.map_index, query.try_number

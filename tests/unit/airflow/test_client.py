@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from monitor.airflow import paging
-from monitor.airflow.client import AirflowApi
+from monitor.airflow.client import AirflowApi, quote_segment
 from monitor.airflow.connection import MAX_ANSWER, MAX_REFUSAL, MAX_TOKEN_ANSWER
 from monitor.airflow.paging import PAGE_SIZE
 from monitor.airflow.task_logs import MAX_READ, MAX_TEXT, LogTail
@@ -493,3 +493,16 @@ def test_what_each_version_says_of_a_dag_that_was_deleted(fake: FakeAirflow, det
     fake.failures = [("/details", JSONResponse({"detail": detail}, 404))]
     with pytest.raises(AirflowNotFound):
         ask(fake, lambda api: api.dag("etl"))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../x", "a\\b", "/"])
+def test_a_name_that_is_more_than_one_part_of_a_path_is_asked_for_by_nobody(name: str) -> None:
+    with pytest.raises(AirflowUnaddressable):
+        quote_segment(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"), [("etl", "etl"), ("...", "..."), ("a b?c#d%2F", "a%20b%3Fc%23d%252F")]
+)
+def test_any_other_name_is_one_part(name: str, quoted: str) -> None:
+    assert quote_segment(name) == quoted

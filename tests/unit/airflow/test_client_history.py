@@ -26,10 +26,10 @@ def last_question(fake: FakeAirflow) -> tuple[str, dict[str, list[str]]]:
 
 def test_the_latest_runs_of_a_dag_are_one_question(fake: FakeAirflow) -> None:
     fake.runs = [run_row(f"run_{number}", NOW - timedelta(hours=number)) for number in range(9)]
-    rows = ask(fake, lambda api: api.runs_of("a/b", NOW, ("success", "failed"), 4))
+    rows = ask(fake, lambda api: api.runs_of("a b", NOW, ("success", "failed"), 4))
     assert len(rows) == 4
     assert last_question(fake) == (
-        "/api/v2/dags/a%2Fb/dagRuns",
+        "/api/v2/dags/a%20b/dagRuns",
         {
             "order_by": ["-start_date"],
             "start_date_lte": ["2026-11-22T10:00:00.000000Z"],

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from monitor.cli.tail import _OutageReporter
 from monitor.cli.typer_app import cli
-from monitor.cli.up.screen import Screen
+from monitor.cli.up.report import Screen
 from monitor.database.engine import Database
 from monitor.database.migrate import migrate
 from monitor.event_log.append import append

@@ -115,7 +115,7 @@ def test_slow_requests_of_one_reader_hold_up_nothing_else(house: House) -> None:
     assert statuses[200] >= SHARE
     answer = next(one.result() for one in asked if one.result().status_code == 429)
     assert answer.headers["Retry-After"] == "5"
-    assert f"{MAX_WAITING} of your requests wait for the database already" in answer.json()["detail"]
+    assert f"{MAX_WAITING} of your requests wait already" in answer.json()["detail"]
     assert (
         'windsock_http_failures_total{reason="overloaded"} ' + f"{refused}.0"
         in monitor.client.get("/metrics").text

@@ -68,6 +68,20 @@ def test_the_end_of_a_log_is_shown_without_what_is_secret(monitor: Served, airfl
     assert asked.startswith("/api/v2/dags/etl/dagRuns/manual__1/taskInstances/load/logs/2?")
 
 
+@pytest.mark.parametrize(
+    "task_id",
+    ["../../../../payroll/dagRuns/manual__1/taskInstances/load", "..", ".", "load/../x", "a\\b", "none"],
+)
+def test_the_log_of_another_thing_is_asked_for_by_nobody(
+    monitor: Served, airflow: FakeAirflow, task_id: str
+) -> None:
+    """Airflow is asked with the monitor's own rights, and a proxy before it may resolve `..` in a path."""
+    before = len(airflow.asked)
+    answer = monitor.client.get("/logs/local/etl/manual__1", params={"task_id": task_id, "try_number": 1})
+    assert answer.status_code == 404
+    assert [path for path in airflow.asked[before:] if "/logs/" in path] == []
+
+
 class HeldQuestions:
     """Questions for logs that Airflow has got, and answers after `release`."""
 
