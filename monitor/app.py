@@ -126,7 +126,7 @@ def _count(metrics: Metrics, context: ExceptionContext) -> None:
 logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
-"""A background task, which runs until cancelled. Its end, however it comes, is the service's end. The work
+"""A background task, which runs until canceled. Its end, however it comes, is the service's end. The work
 of a leader (`run_as_leader`) does not end by an error: it begins anew, and one Airflow's trouble is not the
 others'."""
 

@@ -104,7 +104,7 @@ defect."""
 async def repeat_look(
     look: Callable[[], Awaitable[None]], seconds: float, failure: str, on_defect: OnDefect
 ) -> None:
-    """Look every so many seconds until cancelled.
+    """Look every so many seconds until canceled.
     `failure` is the log's text about a failed look.
 
     After a defect the wait doubles until a look succeeds."""

@@ -53,7 +53,7 @@ class Retention:
         self._looked: datetime | None = None
 
     async def run(self) -> None:
-        """Look once an hour until cancelled. A database that is away is asked again at the next look."""
+        """Look once an hour until canceled. If the database is away, the next look tries again."""
         while True:
             try:
                 await self.look()

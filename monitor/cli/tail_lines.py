@@ -189,7 +189,7 @@ class LinePrinter:
                 self._print_first()
 
     def flush(self) -> None:
-        """Print what is held."""
+        """Print all lines that are held back."""
         with self._lock:
             while self._held:
                 self._print_first()

@@ -74,7 +74,7 @@ LOOK_SECONDS = 1.0  # from one look for free locks to the next, which also asks 
 STAND_DOWN_SECONDS = 5.0  # for the work to end before its lock is given back at a clean stop
 
 Work = Callable[[], Awaitable[None]]
-"""Runs until cancelled, or raises."""
+"""Runs until canceled, or raises."""
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class PostgresLeaderElection:
         self._locks[work].idle.set()
 
     async def run(self) -> None:
-        """Take the locks that are free, and keep them, until cancelled."""
+        """Take the locks that are free, and keep them, until canceled."""
         await self._link.keep(self._hold)
 
     async def _hold(self, session: "Session") -> None:

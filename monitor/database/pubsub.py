@@ -53,7 +53,7 @@ class DedicatedConnection:
         self._metrics = metrics
 
     async def keep(self, use: "Callable[[Session], Awaitable[None]]") -> None:
-        """Connect and `use` it, again whenever it is lost, until cancelled. `use` ends by raising."""
+        """Connect and `use` it, again whenever it is lost, until canceled. `use` ends by raising."""
         pause = SHORTEST_PAUSE
         while True:
             try:
@@ -155,7 +155,7 @@ class PubSubListener:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until canceled."""
         await self._link.keep(self._listen)
 
     async def _listen(self, session: "Session") -> None:

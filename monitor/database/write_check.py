@@ -75,7 +75,7 @@ class WriteCheck:
         return WriteResult(self._error, age)
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write until canceled."""
         while True:
             await self.write()
             await asyncio.sleep(WRITE_SECONDS)

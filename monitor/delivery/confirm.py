@@ -388,7 +388,7 @@ class Recoveries:
         self._on_defect = on_defect
 
     async def run(self) -> None:
-        """Confirm recoveries again and again, until cancelled."""
+        """Confirm recoveries again and again, until canceled."""
         await repeat_look(self.look, EVERY, "no recovery is confirmed", self._on_defect)
 
     async def look(self) -> None:

@@ -167,7 +167,7 @@ class FailoverGuard:
         return run
 
     async def run(self) -> None:
-        """Compare the journal with the ledger after each change of servers, until cancelled."""
+        """Compare the journal with the ledger after each change of servers, until canceled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             due = self._compare_at

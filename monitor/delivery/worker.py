@@ -50,7 +50,7 @@ class ChannelWorker:
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
 
     async def run(self) -> None:
-        """Deliver until cancelled. The attempts under way then have STOP_SECONDS to end."""
+        """Deliver until canceled. The attempts under way then have STOP_SECONDS to end."""
         renewing = asyncio.create_task(self._renew(), name=f"leases of {self.name.value}")
         try:
             while True:
@@ -173,7 +173,7 @@ class DeliveryWorker:
         self._workers = [ChannelWorker(name, channel, services) for name, channel in channels.items()]
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until canceled."""
         try:
             await first_of(*(worker.run() for worker in self._workers), self._count())
         finally:

@@ -225,7 +225,7 @@ class Ingest:
         return await self._queue.add(events)
 
     async def run(self) -> None:
-        """Write the waiting events, as many at once as the time allows, until cancelled."""
+        """Write the waiting events, as many at once as the time allows, until canceled."""
         try:
             while True:
                 await self._queue.wait()

@@ -136,7 +136,7 @@ class Hub:
             subscriber.waiting = None
 
     async def publish(self) -> None:
-        """Read and serve what is new, until cancelled."""
+        """Read and serve what is new, until canceled."""
         while True:
             seen = self._wake.count
             if not self.subscribers:
@@ -150,7 +150,7 @@ class Hub:
             await self._wake.wait(seen, POLL_SECONDS)
 
     async def attend(self) -> None:
-        """Wake subscribers that are due a heartbeat or a question for their rights, until cancelled."""
+        """Wake subscribers that are due a heartbeat or a question for their rights, until canceled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._heartbeat))
             now = _now()

@@ -350,7 +350,7 @@ class Reminders:
         self._on_defect = on_defect
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again, until canceled."""
         await repeat_look(self.look, EVERY, "nobody is reminded of open incidents", self._on_defect)
 
     async def look(self) -> None:

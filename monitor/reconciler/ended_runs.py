@@ -104,7 +104,7 @@ class EndedRuns:
         self._defects = Defects(api.deployment, metrics)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until canceled."""
         now = asyncio.get_running_loop().time
         await self._attempt(self._read_log)
         while True:

@@ -140,7 +140,7 @@ class Reconciler:
         return self._health.status({name: mark for name, mark in marks.items() if mark})
 
     async def run(self) -> None:
-        """Compare until cancelled."""
+        """Compare until canceled."""
         observability_logging.bind(deployment=self._deployment)
         # Side by side: what ended just now does not wait for a poll that takes long.
         await first_of(self._poll_for_ever(), self._ended_runs.run())
@@ -326,7 +326,7 @@ class ReconcilerHandle:
         return self._reconciler.status.silent_since if self._reconciler else None
 
     async def run(self) -> None:
-        """Compare until cancelled."""
+        """Compare until canceled."""
         self._reconciler = self._make()
         try:
             await self._reconciler.run()

@@ -59,7 +59,7 @@ class LiveRules:
         """The moment at which `current` was read."""
 
     async def run(self, pause: Pause = asyncio.sleep) -> None:
-        """Look every few seconds until cancelled."""
+        """Look every few seconds until canceled."""
         while True:
             await pause(LOOK_SECONDS)
             await asyncio.to_thread(self.look)

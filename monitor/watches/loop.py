@@ -260,7 +260,7 @@ class Watches:
         self._clock = clock
 
     async def run(self) -> None:
-        """Look every minute until cancelled. Not at once: the reconciler comes first."""
+        """Look every minute until canceled. Not at once: the reconciler comes first."""
         while True:
             await asyncio.sleep(self._look_seconds)
             await self.look()

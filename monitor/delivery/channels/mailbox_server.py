@@ -37,7 +37,7 @@ class MailboxServer:
         self._open: set[_Connection] = set()
 
     async def run(self) -> None:
-        """Listen until cancelled. Raise SettingsError if the port is taken."""
+        """Listen until canceled. Raise SettingsError if the port is taken."""
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(self._connection, HOST, self.port)

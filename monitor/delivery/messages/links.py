@@ -89,7 +89,7 @@ Why = Literal["expired", "forged", "other_purpose"]
 
 
 class LinkError(WindsockError):
-    """A link that gives no right: `why` says which kind."""
+    """The error of a link that gives no right. `why` holds the reason."""
 
     def __init__(self, why: Why, message: str) -> None:
         super().__init__(message)
