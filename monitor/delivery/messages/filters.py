@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from jinja2 import pass_context
+from jinja2 import TemplateRuntimeError, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
@@ -251,19 +251,26 @@ def zone_name(local: datetime) -> str:
     return f"UTC{name}" if name.startswith(("+", "-")) else name
 
 
+def _zone(context: Context) -> tzinfo:
+    if "zone" not in context:
+        raise TemplateRuntimeError("the reader's time zone is unknown in it; import the file `with context`")
+    zone: tzinfo = context["zone"]
+    return zone
+
+
 @pass_context
 def _when(context: Context, moment: datetime | None) -> str:
-    return _keep_together(when(moment, context["zone"]))
+    return _keep_together(when(moment, _zone(context)))
 
 
 @pass_context
 def _short(context: Context, moment: datetime | None) -> str:
-    return _keep_together(short(moment, context["zone"]))
+    return _keep_together(short(moment, _zone(context)))
 
 
 @pass_context
 def _format_value(context: Context, value: Value | None) -> str:
-    text = format_value(value, context["zone"])
+    text = format_value(value, _zone(context))
     return text if value is None or isinstance(value, str) else _keep_together(text)
 
 

@@ -648,6 +648,16 @@ def test_the_line_of_a_templates_error_is_named(tmp_path: Path, end: str) -> Non
     assert problem.endswith("(line 3)")
 
 
+@pytest.mark.parametrize(("how", "said"), [("", "import the file `with context`"), (" with context", None)])
+def test_a_file_of_macros_is_imported_with_context(tmp_path: Path, how: str, said: str | None) -> None:
+    """Without it the file knows no time zone, and a moment in another one would mislead."""
+    (tmp_path / "own.txt.j2").write_text("{% macro began(run) %}{{ run.start|when }}{% endmacro %}")
+    body = '{% import "own.txt.j2" as own' + how + " %}{% block subject %}x{% endblock %}{{ own.began(run) }}"
+    (tmp_path / "run_failed.txt.j2").write_text(body)
+    problem = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER).problem
+    assert (problem is None) if said is None else (said in (problem or ""))
+
+
 def test_a_syntax_tree_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "run_failed.txt.j2").write_text("{% block subject %}x{% endblock %}" + "{{1}}" * MAX_NODES)
     problem = renderer(overrides=tmp_path).render("run_failed", a_story(a_run()), LETTER).problem
