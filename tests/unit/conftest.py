@@ -1,6 +1,7 @@
 """What the monitor's tests stand on: a clock that is set by hand, a real database, a real server."""
 
 import asyncio
+import logging
 import secrets
 import tempfile
 import threading
@@ -53,6 +54,17 @@ class FakeClock:
 
 def make_secret() -> str:
     return "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+
+
+@pytest.fixture(autouse=True)
+def no_handler_is_left() -> Iterator[None]:
+    """`serve`, called in a test, logs to that test's stderr, which is closed when the test ends."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before and type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
 
 
 @pytest.fixture

@@ -307,5 +307,12 @@ def _from_each_place(text: str) -> list[int]:
 
 @pytest.mark.parametrize("quadratic", [_in_pieces, _from_each_place])
 def test_a_quadratic_parser_is_found(quadratic: Callable[[str], object]) -> None:
-    with pytest.raises(AssertionError, match="takes too long"):
+    assert any(is_found(quadratic) for _ in range(TRIES)), "a busy machine hides it at most now and then"
+
+
+def is_found(quadratic: Callable[[str], object]) -> bool:
+    try:
         check(Parser("here", quadratic))
+    except AssertionError as error:
+        return "takes too long" in str(error)
+    return False
