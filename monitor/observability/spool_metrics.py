@@ -6,6 +6,7 @@ each spool's values are kept for a while under the spool's name, and the metrics
 
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from monitor.observability.metrics_registry import MetricsRegistry
 
 HEADER = "windsock-spool"
 FORGET_SECONDS = 600.0  # a host that says nothing for so long has nothing to send, or is gone
-MAX_SPOOLS = 10_000  # kept at once. Further spools are not counted, so that no sender can fill the memory
+MAX_SPOOLS = 1_000  # of one deployment. Of more, the one that has not reported for longest gives way
 NUMBER = "([0-9]{1,12})"
 FORM = re.compile(
     rf"name=([A-Za-z0-9._-]{{1,64}});waiting={NUMBER};oldest={NUMBER};refused={NUMBER};failed={NUMBER}"
@@ -60,28 +61,30 @@ class Spools(Collector):
 
     def __init__(self, registry: MetricsRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._statuses: dict[tuple[str, str], _SpoolStatus] = {}
+        self._statuses: dict[str, OrderedDict[str, _SpoolStatus]] = {}
         for name, meaning, bad in FAMILIES:
             registry.describe(name, "gauge", meaning, bad, {"deployment": "the Airflow's name in events"})
         registry.registry.register(self)
 
     def update(self, deployment: str, header: str) -> None:
-        """Keep the status that a header gives. A malformed header, or one spool too many, is ignored."""
+        """Keep the status that a header gives. A malformed header is ignored."""
         found = FORM.fullmatch(header)
         if found is None:
             return
-        key = deployment, found[1]
-        if key in self._statuses or len(self._statuses) < MAX_SPOOLS:
-            self._statuses[key] = _SpoolStatus(self._clock(), *map(int, found.groups()[1:]))
+        statuses = self._statuses.setdefault(deployment, OrderedDict())
+        statuses[found[1]] = _SpoolStatus(self._clock(), *map(int, found.groups()[1:]))
+        statuses.move_to_end(found[1])
+        if len(statuses) > MAX_SPOOLS:
+            statuses.popitem(last=False)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of all spools that reported lately."""
         self._forget()
         families = [GaugeMetricFamily(name, meaning, labels=["deployment"]) for name, meaning, _ in FAMILIES]
-        by_deployment: dict[str, list[_SpoolStatus]] = {}
-        for (deployment, _), status in list(self._statuses.items()):
-            by_deployment.setdefault(deployment, []).append(status)
+        by_deployment = {name: list(statuses.values()) for name, statuses in list(self._statuses.items())}
         for deployment, of in sorted(by_deployment.items()):
+            if not of:
+                continue
             values = (
                 sum(spool.waiting for spool in of),
                 max(spool.oldest for spool in of),
@@ -94,5 +97,6 @@ class Spools(Collector):
 
     def _forget(self) -> None:
         before = self._clock() - FORGET_SECONDS
-        for key in [key for key, status in list(self._statuses.items()) if status.at < before]:
-            self._statuses.pop(key, None)
+        for statuses in list(self._statuses.values()):
+            while statuses and next(iter(statuses.values())).at < before:
+                statuses.popitem(last=False)

@@ -12,6 +12,7 @@ whole body, so a sender fills memory before anything is known about it. Each bod
 
 import asyncio
 import json
+import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from http import HTTPStatus
@@ -327,6 +328,8 @@ MAX_HELD = (
 )  # bytes: 16 of the longest bodies, which take milliseconds to arrive and be checked
 RETRY_SECONDS = 5  # what Retry-After asks of a refused sender
 
+SLOW_RATE = 64 * 1024  # bytes a second: the longest batch would not end within BODY_SECONDS
+RATE_SECONDS = 2.0  # the least age of a body whose rate is looked at
 _KEY = "windsock.release_body"
 
 
@@ -341,8 +344,9 @@ class BodyRefused(HTTPException):
 class _Body:
     """The held part of one request's body."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, began: float) -> None:
         self.address = address
+        self.began = began
         self.size = 0
         self.is_refused = False
         self.is_complete = False
@@ -370,14 +374,21 @@ class _Body:
 
 class BodyLimitMiddleware:
     """The ASGI middleware that bounds the held bodies.
-    If more would be held than may be, bodies that are not complete are refused. The refused body is the
-    oldest of the address that has most held. So a sender at full speed, and a sender of a body without an
-    end, make room for others."""
+    If more would be held than may be, incomplete bodies are refused. The slowest goes first, if it comes too
+    slowly to end in time, and then the oldest of the address that has most held. So a sender at full speed,
+    and senders of bodies without an end, make room for others."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, most: int = MAX_HELD) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        most: int = MAX_HELD,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._most = most
+        self._clock = clock
         self._size = 0
         self._sizes: Counter[str] = Counter()
         self._bodies: defaultdict[str, dict[_Body, None]] = defaultdict(dict)
@@ -387,7 +398,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(address_of(scope))
+        body = _Body(address_of(scope), self._clock())
 
         async def receive_bounded() -> Message:
             message = await body.receive(receive)
@@ -421,11 +432,14 @@ class BodyLimitMiddleware:
             raise BodyRefused
 
     def _to_refuse(self) -> _Body | None:
-        for address, _ in self._sizes.most_common():
-            for body in self._bodies[address]:
-                if not body.is_complete:
-                    return body
-        return None
+        now = self._clock()
+        by_address = (self._bodies[address] for address, _ in self._sizes.most_common())
+        unended = [body for bodies in by_address for body in bodies if not body.is_complete]
+        rates = {body: body.size / (now - body.began) for body in unended if now - body.began > RATE_SECONDS}
+        slowest = min(rates, key=rates.__getitem__, default=None)
+        if slowest is not None and rates[slowest] < SLOW_RATE:
+            return slowest
+        return unended[0] if unended else None
 
     def _release(self, body: _Body) -> None:
         """Release the body from the count.

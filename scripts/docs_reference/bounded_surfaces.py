@@ -143,7 +143,7 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         Surface(
             "the bodies that are held of all requests, until their signature is checked",
             size(http_protocol.MAX_HELD),
-            "503: of the address that has most held, the oldest body that is not complete",
+            "503: the slowest incomplete body below 64 KiB a second; then the oldest of who has most held",
             "unit/web/test_http_protocol.py::test_bodies_are_held_to_a_bound_in_all",
         ),
         Surface(
@@ -265,8 +265,8 @@ GROUPS: dict[str, tuple[Surface, ...]] = {
         ),
         Surface(
             "names of spools, which `/metrics` sums up",
-            f"{spool_metrics.MAX_SPOOLS:,}",
-            "it is not counted",
+            f"{spool_metrics.MAX_SPOOLS:,} of a deployment",
+            "the one that has not reported for longest is left out",
             "unit/observability/test_spool_metrics.py::test_hosts_are_bounded_and_forgotten",
         ),
     ),

@@ -51,6 +51,8 @@ def test_hosts_are_bounded_and_forgotten() -> None:
     spools = Spools(MetricsRegistry(), clock)
     for number in range(MAX_SPOOLS + 10):
         spools.update("a", f"name=h{number};waiting=1;oldest=0;refused=0;failed=0")
-    assert collected(spools)["windsock_spool_waiting"] == {"a": MAX_SPOOLS}
+    spools.update("b", "name=x;waiting=7;oldest=0;refused=0;failed=0")  # the others are counted all the same
+    spools.update("a", "name=new;waiting=5;oldest=0;refused=0;failed=0")
+    assert collected(spools)["windsock_spool_waiting"] == {"a": MAX_SPOOLS - 1 + 5, "b": 7}
     clock.now = 1e6
     assert collected(spools)["windsock_spool_waiting"] == {}

@@ -11,9 +11,11 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.app import create_app
 from monitor.cli.typer_app import listen
+from monitor.observability.metrics import Metrics
 from monitor.settings import Settings
 from monitor.web.api.ingest import MAX_BODY
 from monitor.web.http_protocol import (
@@ -22,13 +24,16 @@ from monitor.web.http_protocol import (
     MAX_HELD,
     MAX_PIPELINED,
     MAX_TARGET,
+    RATE_SECONDS,
     RETRY_SECONDS,
+    BodyLimitMiddleware,
+    BodyRefused,
 )
 from monitor.web.security import HEADERS
 from monitor.web.server import HttpServer
 from tests import wait
 from tests.sample import task_event
-from tests.unit.conftest import sign
+from tests.unit.conftest import FakeClock, sign
 
 FLOOD = 8 * 1024 * 1024  # bytes: what a sender without a key tries to have kept
 PIECE = 64 * 1024
@@ -350,6 +355,76 @@ def test_bodies_are_held_to_a_bound_in_all(settings: Settings) -> None:
         read_until(unended[0], b"HTTP/1.1 401")
         assert counted(port, refused) == 2
         assert counted(port, 'windsock_ingest_requests_refused_total{reason="memory"}') == 2
+
+
+def test_slow_bodies_of_many_addresses_make_room_for_a_quick_one() -> None:
+    """Each of them holds little, and the quick sender holds most of one address."""
+    clock, most = FakeClock(), 20 * PIECE
+    held = BodyLimitMiddleware(read_all, Metrics(), most, lambda: clock().timestamp())
+    slow = [Sender(held, f"192.0.2.{number}") for number in range(30)]
+
+    async def send() -> list[str]:
+        for sender in slow:
+            await sender.send(b"x" * PIECE)
+            clock.forward(RATE_SECONDS)
+        quick = Sender(held, "198.51.100.1")
+        for _ in range(10):
+            await quick.send(b"x" * PIECE)
+            clock.forward(0.1)
+        await quick.send(b"x", is_last=True)
+        outcomes = [await quick.outcome]
+        for sender in slow:
+            sender.outcome.cancel()
+        await asyncio.gather(*(sender.outcome for sender in slow), return_exceptions=True)
+        return outcomes
+
+    assert asyncio.run(send()) == ["read"]
+
+
+class Sender:
+    """A request that sends its body piece by piece to an application."""
+
+    def __init__(self, app: ASGIApp, address: str) -> None:
+        self._pieces: asyncio.Queue[Message] = asyncio.Queue()
+        self._app = app
+        self._address = address
+        self._outcome: asyncio.Task[str] | None = None
+        self._is_waiting = False
+
+    @property
+    def outcome(self) -> "asyncio.Task[str]":
+        assert self._outcome is not None
+        return self._outcome
+
+    async def send(self, piece: bytes, is_last: bool = False) -> None:
+        """Send a piece, and wait until it is read or the body is refused."""
+        await self._pieces.put({"type": "http.request", "body": piece, "more_body": not is_last})
+        if self._outcome is None:
+            self._outcome = asyncio.create_task(self._run())
+        is_read = asyncio.create_task(self._pieces.join())
+        await asyncio.wait({is_read, self._outcome}, return_when=asyncio.FIRST_COMPLETED)
+        is_read.cancel()
+
+    async def _run(self) -> str:
+        async def answer(_message: Message) -> None:
+            """Take no notice."""
+
+        async def receive() -> Message:
+            if self._is_waiting:
+                self._pieces.task_done()  # the application has done with the piece before
+            self._is_waiting = True
+            return await self._pieces.get()
+
+        try:
+            await self._app({"type": "http", "client": (self._address, 1)}, receive, answer)
+        except BodyRefused:
+            return "refused"
+        return "read"
+
+
+async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
 
 
 def test_a_newcomer_is_refused_when_all_connections_are_in_use(settings: Settings) -> None:
