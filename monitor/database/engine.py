@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
@@ -225,34 +225,53 @@ class Database:
         self.engine.dispose()
 
 
+CANCELS = 10  # requests to end one query
+CANCEL_SECONDS = 0.2  # between two of them
+
+
+class ReadStopped(Exception):
+    """The read was not begun, because its result is no longer awaited."""
+
+
 class StopSignal:
     """The signal that ends a read from another thread, because its result is no longer awaited."""
 
     def __init__(self) -> None:
         self.is_set = False
         self._lock = Lock()
+        self._ended = Event()
         self._cancel: Callable[[], object] | None = None
 
     def set(self) -> None:
-        """End the read: on SQLite within milliseconds, on PostgreSQL by asking the server. May block."""
-        with self._lock:  # the connection must not be another's meanwhile
-            self.is_set = True
-            try:
-                if self._cancel is not None:
+        """End the read: on SQLite within milliseconds, on PostgreSQL by asking the server. May block.
+
+        The server ignores a request that comes just before the query does, so it is asked again."""
+        self.is_set = True
+        for _ in range(CANCELS):
+            with self._lock:  # the connection must not be another's meanwhile
+                if self._cancel is None:
+                    return
+                try:
                     self._cancel()
-            except Exception as error:  # noqa: BLE001 (of the driver, which may not be installed)
-                logger.warning("a read that nobody waits for goes on until its deadline: %s", error)
+                except Exception as error:  # noqa: BLE001 (of the driver, which may not be installed)
+                    logger.warning("a read that nobody waits for goes on until its deadline: %s", error)
+                    return
+            if self._ended.wait(CANCEL_SECONDS):
+                return
 
     @contextmanager
     def reaching(self, cancel: Callable[[], object]) -> Iterator[None]:
-        """Let `cancel` end what runs in the block."""
+        """Let `cancel` end what runs in the block. Raise ReadStopped if the signal has been set before."""
         with self._lock:
+            if self.is_set:
+                raise ReadStopped
             self._cancel = cancel
         try:
             yield
         finally:
             with self._lock:
                 self._cancel = None
+            self._ended.set()
 
 
 _STOP = "windsock_stop"

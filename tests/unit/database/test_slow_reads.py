@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from monitor.concurrency import end
-from monitor.database.engine import READERS, SHARE, Database, is_too_long
+from monitor.database.engine import READERS, SHARE, Database, ReadStopped, StopSignal, is_too_long
 from monitor.database.statements import Statement
 from monitor.settings import Settings
 from monitor.web.services import ServicesDep
@@ -158,3 +159,28 @@ def test_slow_reads_that_overlap_do_not_let_the_journal_grow(settings: Settings)
 
     with contextlib.closing(Database(settings.database)) as database:
         asyncio.run(story(database))
+
+
+def test_a_read_that_is_stopped_before_it_begins_does_not_begin() -> None:
+    stop = StopSignal()
+    stop.set()
+    with pytest.raises(ReadStopped), stop.reaching(lambda: None):
+        pytest.fail("it began")
+
+
+def test_a_request_to_end_a_query_that_comes_too_early_is_sent_again() -> None:
+    """As PostgreSQL does, the first one finds nothing to end."""
+    stop, asked, ended = StopSignal(), 0, threading.Event()
+
+    def cancel() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            ended.set()
+
+    with ThreadPoolExecutor(1) as other:
+        with stop.reaching(cancel):
+            setting = other.submit(stop.set)
+            assert ended.wait(DEADLINE)
+        setting.result(DEADLINE)
+    assert asked == 2
